@@ -1,0 +1,231 @@
+"""A workflow: tasks that are written as methods and become a DAG, and the task that tells the book.
+
+class Sales(Workflow):
+    def __init__(self) -> None:
+        super().__init__("sales", workflow_id=3, schedule="@daily")
+        self.add_setup_task(self.check_dependencies)
+        self.add_task(self.load)
+        self.add_task(self.add_new_dataset_releases)
+
+    def make_release(self, **context) -> SnapshotRelease: ...
+    def load(self, release, **context) -> None: ...
+
+workflow = Sales()
+globals()[workflow.dag_id] = workflow.make_dag()
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, cast
+
+from airflow.providers.standard.operators.python import PythonOperator, ShortCircuitOperator
+from airflow.sdk import DAG, BaseOperator, Connection, Context, Variable, cross_downstream
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
+
+from ..client import ObservatoryApi, make_observatory_api
+from ..errors import Invalid
+from ..records import Dataset, DatasetRelease, Run
+from .releases import Release, recorded, run_of
+
+Step = list[Callable[[DAG], BaseOperator]]
+
+
+class Workflow:
+    """Tasks in the order they are added, each after the one before, except those in `parallel_tasks`.
+
+    `workflow_id` is its id in the book. Variables and connections that are named must be there when
+    `check_dependencies` runs. Whatever else is given goes to the DAG. Making one asks the book nothing, so
+    that a DAG file is read while the book is down.
+    """
+
+    def __init__(
+        self,
+        dag_id: str,
+        workflow_id: int | None = None,
+        *,
+        schedule: Any = None,
+        start_date: datetime = datetime(2021, 1, 1, tzinfo=UTC),
+        max_active_runs: int = 1,
+        retries: int = 3,
+        airflow_vars: Sequence[str] = (),
+        airflow_conns: Sequence[str] = (),
+        **dag: Any,
+    ) -> None:
+        self.dag_id = dag_id
+        self.workflow_id = workflow_id
+        self.airflow_vars = airflow_vars
+        self.airflow_conns = airflow_conns
+        # Those of the caller come last, so that they win.
+        arguments = {"schedule": schedule, "start_date": start_date, "max_active_runs": max_active_runs}
+        self._arguments = arguments | dag
+        self._arguments["default_args"] = {"retries": retries} | dag.get("default_args", {})
+        self._steps: list[Step] = []
+        self._parallel: Step | None = None
+        self._dag: DAG | None = None
+
+    @cached_property
+    def api(self) -> ObservatoryApi:
+        """The book, connected to when a task first asks it something."""
+        return make_observatory_api()
+
+    def add_setup_task(self, task: Callable[..., bool], **operator: Any) -> None:
+        """Adds a task that is called with the context; if it returns False, all tasks after it are skipped.
+
+        Whatever else is given goes to the operator: `task_id`, `op_kwargs`, `retries` and the like.
+        """
+        self._add(ShortCircuitOperator, _setup(task), task, operator)
+
+    def add_setup_task_chain(self, tasks: Iterable[Callable[..., bool]], **operator: Any) -> None:
+        """Adds setup tasks one after the other."""
+        for task in tasks:
+            self.add_setup_task(task, **operator)
+
+    def add_task(self, task: Callable[..., Any], **operator: Any) -> None:
+        """Adds a task that is called with what `make_release` makes and the context."""
+
+        def run(**context: Any) -> Any:
+            return _call(task, self.make_release(**context), **context)
+
+        self._add(PythonOperator, run, task, operator)
+
+    def add_task_chain(self, tasks: Iterable[Callable[..., Any]], **operator: Any) -> None:
+        """Adds tasks one after the other."""
+        for task in tasks:
+            self.add_task(task, **operator)
+
+    def add_operator(self, operator: BaseOperator) -> None:
+        """Adds an operator of any kind, such as a sensor."""
+
+        def adopt(dag: DAG) -> BaseOperator:
+            operator.dag = dag
+            return operator
+
+        self._append(adopt)
+
+    @contextmanager
+    def parallel_tasks(self) -> Iterator[None]:
+        """Adds the tasks in this context beside each other: after what is before it, before what follows."""
+        step: Step = []
+        self._parallel = step
+        try:
+            yield
+        finally:
+            self._parallel = None
+        # An empty one would tear the chain apart.
+        if step:
+            self._steps.append(step)
+
+    def make_dag(self) -> DAG:
+        """Returns the DAG of the tasks, always the same; what is added after that would be in no DAG."""
+        if self._dag is None:
+            with DAG(self.dag_id, **self._arguments) as dag:
+                steps = [[make(dag) for make in step] for step in self._steps]
+            for before, after in pairwise(steps):
+                cross_downstream(before, after)
+            self._dag = dag
+        return self._dag
+
+    def make_release(self, **context: Any) -> Release | Sequence[Release]:
+        """Returns the release, or the list of them, that a run works on. Called anew for each task."""
+        raise NotImplementedError(
+            f"{type(self).__name__}.make_release: return the release that a run works on"
+        )
+
+    def check_dependencies(self) -> bool:
+        """Checks that variables, connections and the workflow in the book are there; says what is not."""
+        missing = [f"variable {name}" for name in self.airflow_vars if Variable.get(name, None) is None]
+        missing += [f"connection {name}" for name in self.airflow_conns if not _has_connection(name)]
+        if missing:
+            # Not to be retried, since somebody must add them.
+            raise AirflowFailException(
+                f"{self.dag_id} needs what Airflow does not have: {', '.join(missing)}"
+            )
+        if self.workflow_id is not None:
+            self.api.get_workflow(self.workflow_id)
+        return True
+
+    def datasets(self) -> list[Dataset]:
+        """Returns the datasets that the workflow keeps up to date: those of its workflow in the book."""
+        if self.workflow_id is None:
+            raise Invalid(f"{self.dag_id} does not know whose datasets to record", {"workflow_id": "give it"})
+        return self.api.get_datasets(workflow_id=self.workflow_id)
+
+    def dataset_release(self, dataset: Dataset, release: Release, run: Run) -> DatasetRelease:
+        """Returns what the book is told of a release. Override it where datasets differ in their facts."""
+        return recorded(release, dataset, run)
+
+    def add_new_dataset_releases(self, release: Release | Sequence[Release], **context: Any) -> list[int]:
+        """Records the releases of a run for each dataset of the workflow, all or none; returns their ids.
+
+        Running it again records nothing twice.
+        """
+        releases = [release] if isinstance(release, Release) else release
+        run = run_of(cast(Context, context))
+        records = [self.dataset_release(dataset, one, run) for dataset in self.datasets() for one in releases]
+        if not records:
+            raise Invalid(
+                f"{self.dag_id} has nothing to record", {"workflow_id": "give it a dataset, or skip"}
+            )
+        return [record.id for record in self.api.post_dataset_releases(records)]
+
+    def _add(
+        self,
+        kind: type[PythonOperator],
+        run: Callable[..., Any],
+        task: Callable[..., Any],
+        operator: dict[str, Any],
+    ) -> None:
+        arguments: dict[str, Any] = {
+            "task_id": getattr(task, "__name__", None),
+            "doc_md": inspect.getdoc(task),
+        }
+        arguments |= operator
+        if arguments["task_id"] is None:
+            raise Invalid(f"{task!r} has no name to call its task by", {"task_id": "give it"})
+        self._append(lambda dag: kind(python_callable=run, **arguments))
+
+    def _append(self, make: Callable[[DAG], BaseOperator]) -> None:
+        if self._dag is not None:
+            raise Invalid(
+                f"the DAG {self.dag_id} is made already", {"make_dag": "call it after adding all tasks"}
+            )
+        if self._parallel is not None:
+            self._parallel.append(make)
+        else:
+            self._steps.append([make])
+
+
+def _setup(task: Callable[..., bool]) -> Callable[..., bool]:
+    def run(**context: Any) -> bool:
+        goes_on = _call(task, **context)
+        if not isinstance(goes_on, bool):
+            # None would skip the whole run, and look like success.
+            name = getattr(task, "__name__", repr(task))
+            raise Invalid(
+                f"the setup task {name} returned {goes_on!r}", {name: "return True to go on, or False"}
+            )
+        return goes_on
+
+    return run
+
+
+def _call(task: Callable[..., Any], *release: Any, **context: Any) -> Any:
+    """Calls a task with as much of the context as it takes."""
+    parameters = inspect.signature(task).parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        positional = list(parameters)[: len(release)]
+        wanted = {parameter.name for parameter in parameters} - {parameter.name for parameter in positional}
+        context = {name: value for name, value in context.items() if name in wanted}
+    return task(*release, **context)
+
+
+def _has_connection(name: str) -> bool:
+    try:
+        Connection.get(name)
+    except AirflowNotFoundException:
+        return False
+    return True

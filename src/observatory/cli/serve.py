@@ -1,0 +1,135 @@
+"""`observatory serve` and `observatory database`: what runs beside the book, and not against its HTTP API."""
+
+import asyncio
+import ipaddress
+import os
+import socket
+import threading
+import time
+import urllib.request
+from typing import Annotated
+
+import msgspec
+import typer
+
+from ..errors import Invalid
+from ..settings import Settings, read
+
+database = typer.Typer(no_args_is_help=True, help="The database that keeps the book.")
+
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(help="sqlite:///file.db or postgresql://user@host/name.  [default: sqlite:///observatory.db]"),
+]
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="The address to listen on.  [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one.  [default: 5002]")] = None,
+    database_url: DatabaseUrl = None,
+    workers: Annotated[int | None, typer.Option(help="How many processes answer.  [default: 1]", min=1)] = None,
+) -> None:
+    """Serves the book, and says `listening on http://…` once it answers.
+
+    Each option may also be given in the environment, as OBSERVATORY_PORT. A new SQLite file is made, and an
+    older one brought up to date; for PostgreSQL run `observatory database upgrade` first.
+    """
+    settings = _settings(host=host, port=port, database_url=database_url, workers=workers)
+    _check_host(settings.host)
+    _prepare(settings)
+    # Each worker process reads these again.
+    os.environ["OBSERVATORY_DATABASE_URL"] = settings.database_url
+    listener = _listen(settings)
+    threading.Thread(target=_announce, args=[listener], daemon=True).start()
+    _run(settings.workers, listener)
+
+
+@database.command()
+def upgrade(database_url: DatabaseUrl = None) -> None:
+    """Brings the database to the schema of this version; what is in it is kept."""
+    from ..ledger.upgrade import head, upgrade
+
+    settings = _settings(database_url=database_url)
+    upgrade(settings.database_url)
+    typer.echo(f"the database is at version {head()}")
+
+
+def _settings(**said: object) -> Settings:
+    """Returns what the environment says, and above it what the command line says."""
+    given = {name: value for name, value in said.items() if value is not None}
+    return msgspec.structs.replace(read(os.environ), **given)
+
+
+def _check_host(host: str) -> None:
+    """Raises Invalid for an address that others can reach: nobody is asked for a key yet."""
+    try:
+        if host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback:
+            return
+    except ValueError:
+        pass
+    cure = "listen on 127.0.0.1; the server has no access keys yet, and whoever reached it could change the book"
+    raise Invalid(f"{host} is not an address of this machine alone", {"host": cure})
+
+
+def _prepare(settings: Settings) -> None:
+    from ..ledger import open_database, upgrade
+    from ..ledger.upgrade import check_version
+
+    if settings.database_url.startswith("sqlite"):
+        open_database(settings.database_url)  # names a wrong URL before anything is made of it
+        upgrade(settings.database_url)
+        return
+
+    async def check() -> None:
+        book = open_database(settings.database_url)
+        async with book.running():
+            await check_version(book)
+
+    asyncio.run(check())
+
+
+def _listen(settings: Settings) -> socket.socket:
+    host = settings.host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Named as TCP, so that asyncio turns Nagle's algorithm off: else each answer waits 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, settings.port))
+    except OSError as error:
+        cure = "choose another one with --port, or 0 for a free one"
+        raise Invalid(f"cannot listen on {host}:{settings.port}: {error.strerror}", {"port": cure}) from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def _announce(listener: socket.socket) -> None:
+    """Says where the server listens, once it answers there."""
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    while True:
+        try:
+            urllib.request.urlopen(f"{url}/livez", timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            typer.echo(f"listening on {url}")
+            return
+
+
+def _run(workers: int, listener: socket.socket) -> None:
+    import uvicorn
+    from uvicorn.supervisors import Multiprocess
+
+    factory = "observatory.server.app:from_environment"
+    config = uvicorn.Config(factory, factory=True, workers=workers, log_level="warning", access_log=False)
+    server = uvicorn.Server(config)
+    try:
+        if workers == 1:
+            server.run(sockets=[listener])
+        else:
+            Multiprocess(config, target=server.run, sockets=[listener]).run()
+    except KeyboardInterrupt:
+        pass  # uvicorn finished what ran, and then passes the signal on
+    finally:
+        listener.close()

@@ -1,0 +1,113 @@
+"""Releases in their order: by dataset, period and revision; and which of the available ones are missing."""
+
+from collections.abc import Sequence
+from functools import cache
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import FromClause, Select, bindparam, exists, or_, select, tuple_
+
+from ..intervals import EVER, Period
+from ..records import SETTLED, DatasetRelease, State
+from .coverage import among, reaching
+from .database import Transaction, row
+from .releases import RELEASES, build, must_exist
+from .statements import GIVEN, GIVEN_ON_SQLITE, Statement
+from .tables import dataset_releases as table
+from .tables import holdings
+
+ORDER = (table.c.dataset_id, table.c.start_date, table.c.end_date, table.c.revision)
+LONGEST = Statement(select(holdings.c.longest).where(holdings.c.dataset_id == bindparam("dataset")))
+
+
+class Place(NamedTuple):
+    """The place of a release in the order: a list goes on behind it, also when it is gone."""
+
+    dataset: int
+    start: datetime
+    end: datetime
+    revision: int
+
+
+class Wanted(NamedTuple):
+    """What a list of releases is asked for: by default the settled ones of all datasets."""
+
+    dataset: int | None = None
+    span: Period | None = None
+    state: State | None = None
+    history: bool = False
+    limit: int = 100
+    after: Place | None = None
+
+
+async def listed(tx: Transaction, wanted: Wanted) -> list[DatasetRelease]:
+    """Returns a page of releases; raises NotFound where the dataset does not exist."""
+    values: dict[str, object] = {"limit": wanted.limit}
+    if wanted.dataset is not None:
+        values["dataset"] = wanted.dataset
+    if wanted.span:
+        values |= {"since": wanted.span.start_date, "until": wanted.span.end_date}
+        values["reach"] = await _reach(tx, wanted)
+    if wanted.after:
+        values |= {f"after_{name}": value for name, value in wanted.after._asdict().items()}
+    states = (wanted.state,) if wanted.state else None if wanted.history else SETTLED
+    statement = _page(states, wanted.dataset is not None, wanted.span is not None, wanted.after is not None)
+    rows = await tx.rows(statement, values)
+    if not rows and wanted.dataset is not None:
+        # An empty list for a dataset that does not exist would read as "all is missing".
+        await must_exist(tx, wanted.dataset)
+    return build(rows)
+
+
+async def missing(tx: Transaction, dataset_id: int, available: Sequence[Period]) -> list[DatasetRelease]:
+    """Returns the available periods that are not settled, once each and in order, ready to be recorded."""
+    dataset = await must_exist(tx, dataset_id)
+    rows = await tx.rows(MISSING, {"dataset": dataset_id, "given": available}) if available else []
+    return [DatasetRelease(start_date=start, end_date=end, dataset=dataset) for start, end in rows]
+
+
+def place_of(release: DatasetRelease) -> Place:
+    """Returns the place of a release in the order."""
+    return Place(release.dataset.id, release.start_date, release.end_date, release.revision)
+
+
+async def _reach(tx: Transaction, wanted: Wanted) -> datetime:
+    """Returns the earliest start of what can touch the span: with it the index is read from there."""
+    assert wanted.span is not None
+    if wanted.dataset is None:
+        return EVER.start_date
+    found = await row(tx, LONGEST, {"dataset": wanted.dataset})
+    return reaching(wanted.span, found[0] if found else 0)
+
+
+@cache
+def _page(states: tuple[State, ...] | None, of_dataset: bool, in_span: bool, behind: bool) -> Statement:
+    start, end = table.c.start_date, table.c.end_date
+    rows = RELEASES.order_by(*ORDER).limit(bindparam("limit"))
+    if states:
+        rows = rows.where(among(states))
+    if of_dataset:
+        rows = rows.where(table.c.dataset_id == bindparam("dataset"))
+    if in_span:
+        since, until = bindparam("since"), bindparam("until")
+        rows = rows.where(start >= bindparam("reach"), start < until, or_(end > since, start >= since))
+    if behind:
+        # With one dataset its id is left out of the comparison, which the index then serves from the place on.
+        place = [bindparam(f"after_{name}", type_=c.type) for name, c in zip(Place._fields, ORDER, strict=True)]
+        skip = 1 if of_dataset else 0
+        rows = rows.where(tuple_(*ORDER[skip:]) > tuple_(*place[skip:]))
+    return Statement(rows)
+
+
+def _missing(given: FromClause) -> Select[tuple[datetime, datetime]]:
+    settled = exists().where(
+        table.c.dataset_id == bindparam("dataset"),
+        table.c.start_date == given.c.start_date,
+        table.c.end_date == given.c.end_date,
+        among(SETTLED),
+    )
+    period = (given.c.start_date, given.c.end_date)
+    return select(*period).where(~settled).distinct().order_by(*period)
+
+
+MISSING = Statement(_missing(GIVEN), _missing(GIVEN_ON_SQLITE))

@@ -1,0 +1,104 @@
+"""What may still be changed of a recorded release: its facts, and its state with a reason; or it is removed.
+
+Its dataset and its period are what it is known by, and never change.
+"""
+
+from functools import cache
+
+from sqlalchemy import bindparam, delete, func, select, update
+
+from ..errors import Conflict, Invalid, NotFound
+from ..records import SETTLED, DatasetRelease, is_given
+from ..rules import given, normal
+from .catalogue import KEPT_BY_LEDGER, check_version
+from .coverage import cover, uncover
+from .database import Transaction, row
+from .releases import fetch, hold
+from .statements import Statement
+from .tables import dataset_releases as table
+
+IDENTITY = ("start_date", "end_date", "revision")
+
+DATASET = Statement(select(table.c.dataset_id).where(table.c.id == bindparam("key")))
+DELETE = Statement(delete(table).where(table.c.id == bindparam("key")))
+REVISIONS = Statement(
+    select(func.count()).where(
+        table.c.dataset_id == bindparam("dataset"),
+        table.c.start_date == bindparam("start"),
+        table.c.end_date == bindparam("end"),
+    )
+)
+
+
+async def change(tx: Transaction, told: DatasetRelease) -> DatasetRelease:
+    """Changes the fields that are given, and no other, and returns the whole release.
+
+    A change of state needs its `reason`. What is told as it is already changes nothing.
+    Raises Conflict where the release was changed since a `version` that is given, or is history.
+    """
+    dataset_id = await _dataset(tx, told.id)
+    held = await hold(tx, dataset_id)
+    recorded = await fetch(tx, told.id)
+    check_version(told, recorded.version)
+    said = given(normal(told))
+    _check_identity(recorded, said, dataset_id)
+    new = {f: v for f, v in said.items() if f not in KEPT_BY_LEDGER and v != getattr(recorded, f)}
+    if not new:
+        return recorded
+    _check_state(recorded, said, new)
+    await tx.rows(_update(frozenset(new)), {**new, "now": tx.now, "key": told.id})
+    was, stays = recorded.state in SETTLED, new.get("state", recorded.state) in SETTLED
+    if was and not stays:
+        await uncover(tx, dataset_id, held.longest, [recorded.period])
+    if stays and not was:
+        await cover(tx, dataset_id, held.longest, [recorded.period])
+    return await fetch(tx, told.id)
+
+
+async def remove(tx: Transaction, id: int) -> None:
+    """Removes a release; raises Conflict where its period has other revisions, which tell of each other."""
+    dataset_id = await _dataset(tx, id)
+    held = await hold(tx, dataset_id)
+    recorded = await fetch(tx, id)
+    asked = {"dataset": dataset_id, "start": recorded.start_date, "end": recorded.end_date}
+    [[revisions]] = await tx.rows(REVISIONS, asked)
+    if revisions > 1:
+        cure = "withdraw it with a reason instead"
+        raise Conflict(f"release {id} is one of {revisions} revisions of its period: {cure}")
+    await tx.rows(DELETE, {"key": id})
+    await uncover(tx, dataset_id, held.longest, [recorded.period])
+
+
+async def _dataset(tx: Transaction, id: int) -> int:
+    if (found := await row(tx, DATASET, {"key": id})) is None:
+        raise NotFound(f"DatasetRelease {id} does not exist")
+    return int(found[0])
+
+
+def _check_identity(recorded: DatasetRelease, said: dict[str, object], dataset_id: int) -> None:
+    """Raises Invalid where another period or dataset is told, and drops what is told of them."""
+    is_now = {**{field: getattr(recorded, field) for field in IDENTITY}, "dataset_id": dataset_id}
+    for field, value in is_now.items():
+        if said.pop(field, value) != value:
+            cure = "cannot be changed: withdraw this release and record another one"
+            raise Invalid("a release is known by its dataset and period", {field.removesuffix("_id"): cure})
+
+
+def _check_state(recorded: DatasetRelease, said: dict[str, object], new: dict[str, object]) -> None:
+    if recorded.state == "superseded":
+        raise Conflict(f"release {recorded.id} was superseded by a later revision, and is history")
+    if "state" not in new:
+        return
+    if new["state"] == "superseded":
+        cure = "is set by the book when a period is recorded anew: withdraw the release instead"
+        raise Invalid("a release is not superseded by hand", {"state": cure})
+    if not said.get("reason"):
+        raise Invalid("a change of state needs its reason", {"reason": f"say why it is {new['state']}"})
+
+
+@cache
+def _update(columns: frozenset[str]) -> Statement:
+    values = {name: bindparam(name) for name in sorted(columns)}
+    values["modified"] = bindparam("now")
+    changed = update(table).where(table.c.id == bindparam("key"))
+    return Statement(changed.values(**values, version=table.c.version + 1))

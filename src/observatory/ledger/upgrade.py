@@ -1,0 +1,104 @@
+"""Bringing a database to the schema of this version, by migrations that are run one after another."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
+
+from ..errors import Unavailable
+from .database import Database, Transaction, row
+from .statements import Statement
+from .tables import schema_version
+
+LOCK = 0x0B5E  # any number that is nobody else's
+LOCK_TIMEOUT = "5s"  # a migration that waits for a lock holds up all who come behind it
+
+VERSION = Statement(schema_version.select())
+
+
+def head() -> str:
+    """Returns the version of the schema that this code works with."""
+    found = ScriptDirectory.from_config(_config()).get_current_head()
+    assert found is not None
+    return found
+
+
+def upgrade(url: str, to: str = "head") -> None:
+    """Brings a database to a version of the schema; what is there is kept. Several may do so at once."""
+    engine = _engine(url)
+    try:
+        with engine.begin() as connection:
+            command.upgrade(_config(connection), to)
+    finally:
+        engine.dispose()
+
+
+def downgrade(url: str, to: str) -> None:
+    """Takes a database back to an earlier version; `base` removes all that is in it."""
+    engine = _engine(url)
+    try:
+        with engine.begin() as connection:
+            command.downgrade(_config(connection), to)
+    finally:
+        engine.dispose()
+
+
+async def check_version(database: Database) -> None:
+    """Raises Unavailable where the database does not answer, or is not at the version of this code."""
+    cure = f"run: observatory database upgrade --database-url {_hidden(database.url)}"
+    try:
+        found = await database.read(_version)
+    except Unavailable:
+        raise
+    except Exception as error:
+        # No such table: each driver has its own class for it.
+        raise Unavailable(f"the database has no book yet; {cure}") from error
+    if found != head():
+        raise Unavailable(f"the database is at version {found}, this code needs {head()}; {cure}")
+
+
+async def _version(tx: Transaction) -> str | None:
+    found = await row(tx, VERSION, {})
+    return found and str(found[0])
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _engine(url: str) -> Engine:
+    if url.startswith("sqlite"):
+        engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": 30})
+        event.listen(engine, "connect", _leave_transactions_to_us)
+        event.listen(engine, "begin", _begin_on_sqlite)
+        return engine
+    _, _, rest = url.partition("://")
+    engine = create_engine(f"postgresql+psycopg://{rest}", poolclass=NullPool)
+    event.listen(engine, "begin", _begin_on_postgresql)
+    return engine
+
+
+def _leave_transactions_to_us(connection: object, _: object) -> None:
+    # Python's driver begins none before a CREATE TABLE, and a migration must be whole or not at all.
+    connection.isolation_level = None  # type: ignore[attr-defined] # typed object by SQLAlchemy's event
+
+
+def _begin_on_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin_on_postgresql(connection: Connection) -> None:
+    connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+    connection.execute(text("SET LOCAL timezone = 'UTC'"))
+    connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+
+
+def _hidden(url: str) -> str:
+    """Returns a URL without the password that may be in it."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2] if '@' in rest else rest}"

@@ -1,0 +1,95 @@
+"""What comes in a body: decoded strictly, so that a mistake in it is named and never passed over.
+
+The records serve both directions, and a client overlooks fields that a later server may add. The server does
+the opposite: a field it does not know is a typing error of the caller, and a text is not a number.
+"""
+
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+import msgspec
+from litestar import Request
+
+from ..errors import Invalid, Refused
+
+T = TypeVar("T")
+
+# msgspec says what it wanted; this says what to do.
+CURES = {
+    "Expected `datetime` with a timezone component": "has no time zone: add one, as in 2021-01-01T00:00:00Z",
+    "Invalid RFC3339 encoded datetime": "is no time: write one as 2021-01-01T00:00:00Z",
+    r"Expected `str` matching regex '^[^\\u0000-\\u001f\\u007f-\\u009f]*(?![\\s\\S])'": "holds a control character",
+}
+UNKNOWN = "Object contains unknown field "
+
+
+class Asked(Request[Any, Any, Any]):
+    """A request whose body is decoded as what its route says it is, and as nothing else."""
+
+    async def told(self, kind: type[T]) -> T:
+        """Returns the body as an instance of the kind.
+
+        Raises Refused for what is no JSON or not declared as such, Invalid for JSON that is not of the kind.
+        """
+        media, _ = self.content_type
+        if media != "application/json":
+            # Also what keeps the pages of other sites from posting here: a browser asks before it sends this.
+            cure = "send it with Content-Type: application/json"
+            raise Refused(f"a body of type {media or 'nothing'!r} is not read: {cure}", status=415)
+        return decode(await self.body(), kind)
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """Returns a body as an instance of the kind; raises Refused for what is no JSON, Invalid for the rest."""
+    try:
+        decoded: T = _decoder(kind).decode(body)
+        return decoded
+    except msgspec.ValidationError as error:
+        raise invalid(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise Invalid("the body is not what is expected", {"body": "is nested too deeply"}) from None
+
+
+def invalid(said: str, root: str = "$") -> Invalid:
+    """Returns our error for one of msgspec, which says what it wanted and where below the root."""
+    why, _, where = said.partition(" - at `")
+    field = where.rstrip("`").removeprefix(root).removeprefix(".")
+    if why.startswith(UNKNOWN):
+        name = why.removeprefix(UNKNOWN).strip("`")
+        field, why = f"{field}.{name}".lstrip("."), "is not a field of it: look at its spelling"
+    return Invalid("the input is not what is expected", {field or "body": CURES.get(why, why)})
+
+
+@cache
+def strict(kind: Any) -> Any:
+    """Returns the type with its structs, and those nested in it, replaced by ones that know no other fields."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        fields = [_field(f) for f in msgspec.structs.fields(kind)]
+        # Of the same name, because it is the one that the schema and the errors speak of.
+        return msgspec.defstruct(
+            kind.__name__, fields, bases=(kind,), forbid_unknown_fields=True, gc=False, kw_only=True
+        )
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return Annotated[strict(inner[0]), *inner[1:]]
+    if origin is list:
+        return list[strict(inner[0])]  # type: ignore[misc] # the kind is known at run time
+    if origin in (Union, UnionType):
+        return Union[tuple(strict(one) for one in inner)]  # noqa: UP007 # built of a tuple
+    return kind
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(strict(kind))
+
+
+def _field(field: msgspec.structs.FieldInfo) -> tuple[Any, ...]:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return (field.name, strict(field.type), msgspec.field(default_factory=field.default_factory))
+    if field.default is not msgspec.NODEFAULT:
+        return (field.name, strict(field.type), field.default)
+    return (field.name, strict(field.type))

@@ -1,0 +1,39 @@
+"""An example of every record and answer, for whoever reads the HTTP API."""
+
+from typing import Any
+
+_KEPT: dict[str, Any] = {"created": "2026-01-05T08:00:00Z", "modified": "2026-01-05T08:00:00Z", "version": 1}
+_PERIOD = {"start_date": "2026-01-01T00:00:00Z", "end_date": "2026-02-01T00:00:00Z"}
+_RUN = {"dag_id": "book_sales", "run_id": "scheduled__2026-02-03T00:00:00+00:00", "task_id": "record"}
+_ORGANISATION = {"id": 1, **_KEPT, "name": "Curtin Press", "extras": {}}
+_WORKFLOW_TYPE = {"id": 1, **_KEPT, "type_id": "sales", "name": "Sales reports"}
+_TABLE_TYPE = {"id": 3, **_KEPT, "type_id": "partitioned", "name": "Partitioned", "granularity": "month"}
+_DATASET_TYPE = {"id": 1, **_KEPT, "type_id": "book_sales", "name": "Book sales"}
+_DATASET_TYPE |= {"extras": {"sales_field": "sold"}, "table_type": _TABLE_TYPE}
+_WORKFLOW = {"id": 1, **_KEPT, "name": "book_sales", "tags": '["sales_partner"]', "extras": {}}
+_WORKFLOW |= {"organisation": _ORGANISATION, "workflow_type": _WORKFLOW_TYPE}
+_DATASET = {"id": 1, **_KEPT, "name": "book_sales", "service": "bigquery", "address": "press.sales.books"}
+_DATASET |= {"extras": {}, "workflow": _WORKFLOW, "dataset_type": _DATASET_TYPE}
+_RELEASE = {"id": 7, **_KEPT, **_PERIOD, "version_label": "2026-01", "published": "2026-02-02T14:00:00Z"}
+_RELEASE |= {"row_count": 2716, "digest": "sha256:9f86d081884c7d65", "run": _RUN, "revision": 1}
+_RELEASE |= {"state": "present", "reason": None, "extras": {}, "dataset": {"id": 1, "name": "book_sales"}}
+_NEW = {"dataset": {"id": 1}, **_PERIOD, "row_count": 2716}
+_CONFLICT = {"title": "Conflict", "status": 409, "fields": {"row_count": "is 2716 in the book, not 2717"}}
+_CONFLICT |= {"detail": "release 7 of this period is in the book with other facts"}
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "Organisation": _ORGANISATION,
+    "WorkflowType": _WORKFLOW_TYPE,
+    "Workflow": _WORKFLOW,
+    "TableType": _TABLE_TYPE,
+    "DatasetType": _DATASET_TYPE,
+    "Dataset": _DATASET,
+    "DatasetRelease": _RELEASE,
+    "Run": _RUN,
+    "Period": _PERIOD,
+    "Coverage": {"runs": [_PERIOD], "gaps": [], "instants": 0},
+    "Batch": {"releases": [_NEW], "atomic": True},
+    "Answer": {"status": 201, "release": _RELEASE},
+    "Available": {"available": [_PERIOD]},
+    "Problem": _CONFLICT,
+}
