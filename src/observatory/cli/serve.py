@@ -123,12 +123,11 @@ def _run(workers: int, listener: socket.socket) -> None:
 
     factory = "observatory.server.app:from_environment"
     config = uvicorn.Config(factory, factory=True, workers=workers, log_level="warning", access_log=False)
-    server = uvicorn.Server(config)
     try:
         if workers == 1:
-            server.run(sockets=[listener])
+            uvicorn.Server(config).run(sockets=[listener])
         else:
-            Multiprocess(config, target=server.run, sockets=[listener]).run()
+            Multiprocess(config, sockets=[listener]).run()
     except KeyboardInterrupt:
         pass  # uvicorn finished what ran, and then passes the signal on
     finally:
