@@ -88,7 +88,7 @@ class Workflow:
         """Adds a task that is called with what `make_release` makes and the context."""
 
         def run(**context: Any) -> Any:
-            return _call(task, self.make_release(**context), **context)
+            return _call(task, context, self.make_release(**context))
 
         self._add(PythonOperator, run, task, operator)
 
@@ -201,7 +201,7 @@ class Workflow:
 
 def _setup(task: Callable[..., bool]) -> Callable[..., bool]:
     def run(**context: Any) -> bool:
-        goes_on = _call(task, **context)
+        goes_on = _call(task, context)
         if not isinstance(goes_on, bool):
             # None would skip the whole run, and look like success.
             name = getattr(task, "__name__", repr(task))
@@ -213,8 +213,8 @@ def _setup(task: Callable[..., bool]) -> Callable[..., bool]:
     return run
 
 
-def _call(task: Callable[..., Any], *release: Any, **context: Any) -> Any:
-    """Calls a task with as much of the context as it takes."""
+def _call(task: Callable[..., Any], context: dict[str, Any], *release: Any) -> Any:
+    """Calls a task with a release, if there is one, and as much of the context as it takes."""
     parameters = inspect.signature(task).parameters.values()
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         positional = list(parameters)[: len(release)]

@@ -1,0 +1,55 @@
+import json
+import os
+
+import pytest
+
+from observatory import Invalid, ObservatoryApi, make_observatory_api
+from observatory.airflow.hook import connection_settings
+
+FIELDS = {
+    "conn_type": "http",
+    "host": "book.example.org",
+    "port": 8443,
+    "schema": "https",
+    "password": "secret",
+}
+
+
+@pytest.mark.parametrize(
+    ("connection", "expected"),
+    [
+        ("http://book.example.org", ("http://book.example.org", None)),
+        ("http://:secret@book.example.org:5002", ("http://book.example.org:5002", "secret")),
+        ("https://:secret@book.example.org", ("https://book.example.org", "secret")),
+        (json.dumps(FIELDS), ("https://book.example.org:8443", "secret")),
+        (
+            json.dumps({"conn_type": "generic", "host": "https://example.org/book/"}),
+            ("https://example.org/book", None),
+        ),
+    ],
+)
+def test_a_connection_says_where_the_book_is_and_with_which_key(
+    monkeypatch: pytest.MonkeyPatch, connection: str, expected: tuple[str, str | None]
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OBSERVATORY_API", connection)
+    assert connection_settings() == expected
+
+
+def test_without_a_connection_there_are_no_settings() -> None:
+    assert "AIRFLOW_CONN_OBSERVATORY_API" not in os.environ
+    assert connection_settings() is None
+
+
+def test_a_connection_without_host_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OBSERVATORY_API", "http://:secret@")
+    with pytest.raises(Invalid, match="host: give it"):
+        connection_settings()
+
+
+def test_the_client_finds_the_book_by_the_connection(
+    book_url: str, api: ObservatoryApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OBSERVATORY_URL")
+    monkeypatch.setenv("AIRFLOW_CONN_OBSERVATORY_API", book_url)
+    with make_observatory_api() as found:
+        assert found.get_table_types() == api.get_table_types()
