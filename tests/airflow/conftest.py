@@ -1,11 +1,8 @@
-"""A real Airflow on SQLite, and a real server of the book beside it."""
+"""A real Airflow on SQLite, beside a real server of the book."""
 
 import os
-import socket
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +23,8 @@ os.environ |= {
 
 from airflow.sdk import DAG  # noqa: E402
 
-from observatory import (  # noqa: E402
-    Dataset,
-    DatasetType,
-    ObservatoryApi,
-    Organisation,
-    Workflow,
-    WorkflowType,
-)
+from observatory import Dataset, DatasetType, ObservatoryApi, Workflow  # noqa: E402
+from observatory.ledger import upgrade  # noqa: E402
 
 # The states of the tasks of a run, by task id.
 States = dict[str, str]
@@ -64,52 +55,26 @@ def run_dag(airflow_database: None) -> Callable[[DAG], States]:
     return run
 
 
-@pytest.fixture(scope="session")
-def book_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    import uvicorn
-
-    from observatory.ledger import upgrade
-    from observatory.server.app import create_app
-    from observatory.settings import Settings
-
-    database_url = f"sqlite:///{tmp_path_factory.mktemp('book')}/book.db"
-    upgrade(database_url)
-    # Without naming the protocol, the socket would wait 40 ms for more to send.
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.bind(("127.0.0.1", 0))
-    app = create_app(Settings(database_url=database_url))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    while not server.started and thread.is_alive():
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """The book on SQLite only: what is tested here does not see the difference."""
+    url = f"sqlite:///{tmp_path}/book.db"
+    upgrade(url)
+    return url
 
 
 @pytest.fixture
-def api(book_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObservatoryApi]:
-    monkeypatch.setenv("OBSERVATORY_URL", book_url)
-    with ObservatoryApi(book_url) as api:
-        yield api
+def api(api: ObservatoryApi, server_url: str, monkeypatch: pytest.MonkeyPatch) -> ObservatoryApi:
+    """The book, which tasks find by the environment."""
+    monkeypatch.setenv("OBSERVATORY_URL", server_url)
+    return api
 
 
 @pytest.fixture
-def dataset(api: ObservatoryApi, request: pytest.FixtureRequest) -> Dataset:
-    """A sharded dataset in DuckDB, of a workflow that is named after the test."""
-    name = request.node.name[:200]
-    (sharded,) = [kind for kind in api.get_table_types() if kind.type_id == "sharded"]
-    organisation = api.post_organisation(Organisation(name=name))
-    workflow_type = api.post_workflow_type(WorkflowType(type_id=name, name=name))
-    kind = api.post_dataset_type(DatasetType(type_id=name, name=name, table_type=sharded))
-    workflow = api.post_workflow(Workflow(name=name, organisation=organisation, workflow_type=workflow_type))
-    return api.post_dataset(
-        Dataset(
-            name=f"data of {name}",
-            service="duckdb",
-            address="warehouse.duckdb:codes",
-            workflow=workflow,
-            dataset_type=kind,
-        )
-    )
+def dataset(api: ObservatoryApi, workflow: Workflow) -> Dataset:
+    """A sharded dataset in DuckDB."""
+    sharded = api.get_table_type(type_id="sharded")
+    kind = api.post_dataset_type(DatasetType(type_id="codes", name="Codes", table_type=sharded))
+    codes = Dataset(name="codes", workflow=workflow, dataset_type=kind)
+    codes.service, codes.address = "duckdb", "warehouse.duckdb:codes"
+    return api.post_dataset(codes)

@@ -47,9 +47,9 @@ def test_a_connection_without_host_is_an_error(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_client_finds_the_book_by_the_connection(
-    book_url: str, api: ObservatoryApi, monkeypatch: pytest.MonkeyPatch
+    server_url: str, api: ObservatoryApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OBSERVATORY_URL")
-    monkeypatch.setenv("AIRFLOW_CONN_OBSERVATORY_API", book_url)
+    monkeypatch.setenv("AIRFLOW_CONN_OBSERVATORY_API", server_url)
     with make_observatory_api() as found:
         assert found.get_table_types() == api.get_table_types()

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowFailException
 
-from observatory import Dataset, Invalid, ObservatoryApi, make_dag_id
+from observatory import Dataset, Invalid, NotFound, ObservatoryApi, make_dag_id
 from observatory.airflow import Release, SnapshotRelease, StreamRelease, Workflow
 
 DAY = datetime(2021, 1, 2, tzinfo=UTC)
@@ -145,14 +146,17 @@ def test_dependencies_that_airflow_does_not_have_are_all_named(
     assert run_dag(workflow.make_dag()) == {"check_dependencies": "success"}
 
     workflow = Plain("incomplete", airflow_vars=["there", "gone"], airflow_conns=["there", "away"])
-    with pytest.raises(Exception, match="variable gone, connection away"):
+    with pytest.raises(AirflowFailException, match="variable gone, connection away"):
         workflow.check_dependencies()
 
 
 def test_dependencies_include_the_workflow_in_the_book(api: ObservatoryApi, dataset: Dataset) -> None:
-    assert Plain("known", dataset.workflow.id).check_dependencies()
-    with pytest.raises(Exception, match="999"):
-        Plain("unknown", 999).check_dependencies()
+    workflow = Plain("depending", dataset.workflow.id)
+    workflow.api = api
+    assert workflow.check_dependencies()
+    workflow.workflow_id = 999
+    with pytest.raises(NotFound, match="999"):
+        workflow.check_dependencies()
 
 
 def test_new_releases_are_recorded_for_each_dataset_with_the_run_that_brought_them(

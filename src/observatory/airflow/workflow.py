@@ -77,7 +77,12 @@ class Workflow:
 
         Whatever else is given goes to the operator: `task_id`, `op_kwargs`, `retries` and the like.
         """
-        self._add(ShortCircuitOperator, _setup(task), task, operator)
+
+        def run(**context: Any) -> bool:
+            with self._connected():
+                return _goes_on(task, context)
+
+        self._add(ShortCircuitOperator, run, task, operator)
 
     def add_setup_task_chain(self, tasks: Iterable[Callable[..., bool]], **operator: Any) -> None:
         """Adds setup tasks one after the other."""
@@ -88,7 +93,8 @@ class Workflow:
         """Adds a task that is called with what `make_release` makes and the context."""
 
         def run(**context: Any) -> Any:
-            return _call(task, context, self.make_release(**context))
+            with self._connected():
+                return _call(task, context, self.make_release(**context))
 
         self._add(PythonOperator, run, task, operator)
 
@@ -172,6 +178,16 @@ class Workflow:
             )
         return [record.id for record in self.api.post_dataset_releases(records)]
 
+    @contextmanager
+    def _connected(self) -> Iterator[None]:
+        """Closes what a task opened, as the process may run others after it."""
+        try:
+            yield
+        finally:
+            if "api" in self.__dict__:
+                self.api.close()
+                del self.api
+
     def _add(
         self,
         kind: type[PythonOperator],
@@ -199,18 +215,13 @@ class Workflow:
             self._steps.append([make])
 
 
-def _setup(task: Callable[..., bool]) -> Callable[..., bool]:
-    def run(**context: Any) -> bool:
-        goes_on = _call(task, context)
-        if not isinstance(goes_on, bool):
-            # None would skip the whole run, and look like success.
-            name = getattr(task, "__name__", repr(task))
-            raise Invalid(
-                f"the setup task {name} returned {goes_on!r}", {name: "return True to go on, or False"}
-            )
-        return goes_on
-
-    return run
+def _goes_on(task: Callable[..., bool], context: dict[str, Any]) -> bool:
+    answer = _call(task, context)
+    if not isinstance(answer, bool):
+        # None would skip the whole run, and look like success.
+        name = getattr(task, "__name__", repr(task))
+        raise Invalid(f"the setup task {name} returned {answer!r}", {name: "return True to go on, or False"})
+    return answer
 
 
 def _call(task: Callable[..., Any], context: dict[str, Any], *release: Any) -> Any:
