@@ -136,7 +136,9 @@ def _unstorable(value: Any, depth: int) -> str | None:
         case dict():
             if any(not isinstance(key, str) for key in value):
                 return "a key that is no text"
-            return _first(_unstorable_text(key) or _unstorable(item, depth - 1) for key, item in value.items())
+            return _first(
+                _unstorable_text(key) or _unstorable(item, depth - 1) for key, item in value.items()
+            )
         case list() | tuple():
             return _first(_unstorable(item, depth - 1) for item in value)
     return f"a {type(value).__name__}, which JSON does not have"

@@ -19,7 +19,9 @@ database = typer.Typer(no_args_is_help=True, help="The database that keeps the b
 
 DatabaseUrl = Annotated[
     str | None,
-    typer.Option(help="sqlite:///file.db or postgresql://user@host/name.  [default: sqlite:///observatory.db]"),
+    typer.Option(
+        help="sqlite:///file.db or postgresql://user@host/name.  [default: sqlite:///observatory.db]"
+    ),
 ]
 
 
@@ -27,7 +29,9 @@ def serve(
     host: Annotated[str | None, typer.Option(help="The address to listen on.  [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one.  [default: 5002]")] = None,
     database_url: DatabaseUrl = None,
-    workers: Annotated[int | None, typer.Option(help="How many processes answer.  [default: 1]", min=1)] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="How many processes answer.  [default: 1]", min=1)
+    ] = None,
 ) -> None:
     """Serves the book, and says `listening on http://…` once it answers.
 
@@ -67,7 +71,9 @@ def _check_host(host: str) -> None:
             return
     except ValueError:
         pass
-    cure = "listen on 127.0.0.1; the server has no access keys yet, and whoever reached it could change the book"
+    cure = (
+        "listen on 127.0.0.1; the server has no access keys yet, and whoever reached it could change the book"
+    )
     raise Invalid(f"{host} is not an address of this machine alone", {"host": cure})
 
 

@@ -103,7 +103,7 @@ class Catalogue:
         self._delete(Workflow, id)
 
     def get_table_type(self, id: int | None = None, type_id: str | None = None) -> TableType:
-        """Returns a table type by its id or its type_id; regular, sharded and partitioned are always there."""
+        """Returns a table type by its id or its type_id; regular, sharded, partitioned are always there."""
         return self._get_typed(TableType, id, type_id)
 
     def get_table_types(self, limit: int | None = None) -> list[TableType]:
@@ -213,7 +213,9 @@ class Catalogue:
 
     def _post(self, record: R) -> R:
         # Not repeated: if only the answer was lost, the repetition would find its own record in the way.
-        return self._transport.call("POST", record.path, kind_of(record), body=normal(record), repeatable=False)
+        return self._transport.call(
+            "POST", record.path, kind_of(record), body=normal(record), repeatable=False
+        )
 
     def _put(self, record: R) -> R:
         if not is_given(record.id):
@@ -221,7 +223,9 @@ class Catalogue:
         # With a version it is not repeatable: the first attempt may have raised it.
         repeatable = not is_given(record.version)
         path = f"{record.path}/{int(record.id)}"
-        return self._transport.call("PATCH", path, kind_of(record), body=normal(record), repeatable=repeatable)
+        return self._transport.call(
+            "PATCH", path, kind_of(record), body=normal(record), repeatable=repeatable
+        )
 
     def _delete(self, kind: type[Record], id: int) -> None:
         self._transport.call("DELETE", f"{kind.path}/{int(id)}", type(None), repeatable=False)

