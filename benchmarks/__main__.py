@@ -1,0 +1,90 @@
+"""`python -m benchmarks`: measures what we claim, all in one run, and tells what holds."""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from . import batch, calls, depth, missing, ours, postgresql, predecessor, profiles, report, startup
+from .calls import Bench
+from .machine import WORK
+from .report import Report
+
+PARTS = ("calls", "missing", "batch", "depth", "startup")
+
+
+def main() -> None:
+    """Measures the parts that are asked for; all that was started is stopped, also after Ctrl-C."""
+    asked = _arguments()
+    rounds = asked.rounds or (2 if asked.quick else 7)
+    # So that a TERM unwinds like a Ctrl-C, and leaves no server behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    with _folder() as folder:
+        if asked.profile:
+            print(profiles.measure(folder))
+            return
+        told = _measured(folder, set(asked.only or PARTS), rounds, asked.quick)
+    figures = report.text(told, rounds)
+    print(figures)
+    if asked.write:
+        report.write(figures)
+    if asked.check and not all(claim.holds for claim in told.claims):
+        sys.exit("not all that we claim holds")
+
+
+def _measured(folder: Path, parts: set[str], rounds: int, quick: bool) -> Report:
+    told = Report([], [])
+    with postgresql.running(folder / "postgresql") as postgres, ours.running(postgres, folder) as mine:
+        if "calls" in parts:
+            _say("single calls")
+            with predecessor.running(postgres, folder) as theirs:
+                report.calls(told, calls.measure(Bench(postgres, mine, theirs, rounds)))
+        bench = Bench(postgres, mine, mine, min(rounds, 5))
+        if "batch" in parts:
+            _say("many at once")
+            report.batch(told, batch.measure(bench))
+        if "missing" in parts:
+            _say("missing")
+            report.missing(told, missing.measure(bench))
+        if "depth" in parts:
+            _say("depth")
+            recorded = 500_000 if quick else 10_000_000
+            report.depth(told, depth.measure(bench, recorded), recorded)
+    if "startup" in parts:
+        _say("startup")
+        report.startup(told, startup.measure(rounds), startup.packages())
+    return told
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """Makes the folder of this run, which other runs at the same time do not share."""
+    folder = WORK / f"run-{os.getpid()}"
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _say(what: str) -> None:
+    print(f"measuring: {what}", file=sys.stderr, flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and a shorter list: 2 minutes")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="some parts only")
+    parser.add_argument("--rounds", type=int, help="how many rounds (7, or 2 with --quick)")
+    parser.add_argument("--write", action="store_true", help="put the figures into benchmarks/README.md")
+    parser.add_argument("--check", action="store_true", help="fail where a claim does not hold")
+    parser.add_argument("--profile", action="store_true", help="where our server's time goes, instead")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
