@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET
 
 from .errors import Invalid
-from .intervals import Moment, moment
+from .intervals import Moment, Period, moment
 from .records import DatasetRelease, R, Record, Run, Workflow, is_given, kind_of, relations
 
 EXTRAS_DEPTH = 16
@@ -53,6 +53,18 @@ def normal(record: R) -> R:
     return made
 
 
+def period(told: Period, at: str = "") -> Period:
+    """Returns a period in UTC; raises Invalid, naming the field and where it is, as normal does."""
+    start, end = told.start_date, told.end_date
+    if start.tzinfo is not UTC or end.tzinfo is not UTC:
+        start = _moment(Period, f"{at}start_date", start)
+        end = _moment(Period, f"{at}end_date", end)
+        told = Period(start, end)
+    if start > end:
+        raise Invalid("Period ends before it starts", {f"{at}end_date": "must not be before start_date"})
+    return told
+
+
 def given(record: Record) -> dict[str, Any]:
     """Returns the fields that are given, with a related record as `<field>_id`."""
     related = {field for field, _ in _shape(kind_of(record))[1]}
@@ -74,7 +86,7 @@ def _shape(kind: type[Record]) -> tuple[list[str], list[tuple[str, type[Record]]
     return times, list(relations(kind).items())
 
 
-def _moment(kind: type[Record], field: str, value: Any) -> datetime:
+def _moment(kind: type[Record | Period], field: str, value: Any) -> datetime:
     if not isinstance(value, date):
         raise Invalid(f"{kind.__name__} has a wrong time", {field: f"{value!r} is no date or datetime"})
     try:
@@ -108,7 +120,10 @@ def _tags(tags: Any) -> str:
         if not 1 <= len(tag) <= TAG_LENGTH or _CONTROL.search(tag) or not tag.isprintable():
             cure = f"{tag[:40]!r} must be 1 to {TAG_LENGTH} printable characters"
             raise Invalid("Workflow has wrong tags", {"tags": cure})
-    return json.dumps(list(dict.fromkeys(listed)), ensure_ascii=False)
+    made = json.dumps(list(dict.fromkeys(listed)), ensure_ascii=False)
+    if len(made.encode()) > EXTRAS_BYTES:
+        raise Invalid("Workflow has wrong tags", {"tags": f"more than {EXTRAS_BYTES} bytes"})
+    return made
 
 
 def _check_extras(kind: type[Record], extras: Any) -> None:

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from sqlalchemy import FromClause, Select, bindparam, exists, or_, select, tuple_
 
+from ..errors import Invalid
 from ..intervals import EVER, Period
 from ..records import SETTLED, DatasetRelease, State
+from ..rules import period
 from .coverage import among, reaching
 from .database import Transaction, row
 from .holdings import must_exist
@@ -63,7 +65,12 @@ async def listed(tx: Transaction, wanted: Wanted) -> list[DatasetRelease]:
 async def missing(tx: Transaction, dataset_id: int, available: Sequence[Period]) -> list[DatasetRelease]:
     """Returns the available periods that are not settled, once each and in order, ready to be recorded."""
     dataset = await must_exist(tx, dataset_id)
-    rows = await tx.rows(MISSING, {"dataset": dataset_id, "given": available}) if available else []
+    try:
+        given = [period(one) for one in available]
+    except Invalid:
+        # Said again with its place, which it would be dear to write out for each of them.
+        given = [period(one, f"available[{at}].") for at, one in enumerate(available)]
+    rows = await tx.rows(MISSING, {"dataset": dataset_id, "given": given}) if given else []
     return [DatasetRelease(start_date=start, end_date=end, dataset=dataset) for start, end in rows]
 
 

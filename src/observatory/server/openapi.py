@@ -63,6 +63,10 @@ class Document(JsonRenderPlugin):
         """Returns the document as JSON."""
         return msgspec.json.encode(exact(openapi_schema, request.app.routes))
 
+    def receive_router(self, router: Router) -> None:
+        """Leaves only the document's own route: Litestar answers the unknown ones beside it with a page."""
+        router.routes = [route for route in router.routes if route.path.endswith(self.paths[0])]
+
 
 def config() -> OpenAPIConfig:
     """Returns what Litestar must know to describe the routes."""
