@@ -19,7 +19,7 @@ HOLD = Statement(
     .where(holdings.c.dataset_id == bindparam("dataset"))
     .with_for_update(key_share=True, of=holdings)
 )
-BEGIN = InsertMany(holdings, ["dataset_id"])
+BEGIN = InsertMany(holdings, ["dataset_id", "longest"], key=["dataset_id"])
 NAME = Statement(select(datasets.c.name).where(datasets.c.id == bindparam("dataset")))
 
 
@@ -34,7 +34,7 @@ async def hold(tx: Transaction, dataset_id: int) -> Held:
     """Waits until nobody else records into a dataset; raises NotFound where there is none."""
     if (found := await row(tx, HOLD, {"dataset": dataset_id})) is None:
         await must_exist(tx, dataset_id)
-        await tx.insert(BEGIN, [{"dataset_id": dataset_id, "longest": 0}])
+        await tx.insert(BEGIN, [(dataset_id, 0)])
         [found] = await tx.rows(HOLD, {"dataset": dataset_id})
     return Held(*found)
 

@@ -95,7 +95,7 @@ def releases() -> None:
         sa.Column("revision", BIG, nullable=False),
         text("state"),
         sa.Column("reason", sa.Text),
-        extras(),
+        sa.Column("extras", JSONS),
         related("dataset_releases", "dataset"),
         sa.UniqueConstraint(
             "dataset_id",
