@@ -1,25 +1,72 @@
 """The commands, put together; and how they end."""
 
 import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
 from ..errors import ObservatoryError
+from .catalogue import apply, export
 from .serve import database, serve
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="The book that knows which data exists, which is missing, and why.",
-    pretty_exceptions_enable=False,
-)
+HELP = """The book that knows which data exists, which is missing, and why.
+
+Ends with 0 when it is done, 1 when the book refused or was not reached, 2 when the command or a file is
+wrong, 3 when something is missing.
+"""
+
+app = typer.Typer(no_args_is_help=True, help=HELP, pretty_exceptions_enable=False)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"observatory {version('observatory-ledger')}")
+        raise typer.Exit
+
+
+@app.callback()
+def observatory(
+    url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Where the book is served; OBSERVATORY_URL.  [default: http://127.0.0.1:5002]"
+        ),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", help="Better given as OBSERVATORY_API_KEY: other users of a machine see options."
+        ),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Takes the options that all commands share."""
+
+
 app.command()(serve)
 app.add_typer(database, name="database")
+app.command()(apply)
+app.command()(export)
 
 
-def run() -> None:
-    """Runs the command that was typed."""
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command that was typed and returns its exit code; what went wrong is told in a line."""
     try:
-        app()
+        ended = app(arguments, prog_name="observatory", standalone_mode=False)
     except ObservatoryError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(1)
+        return _told(str(error), 1)
+    except typer.TyperException as error:
+        return _told(error.format_message(), error.exit_code)
+    except typer.Abort:
+        return 130
+    return ended if isinstance(ended, int) else 0
+
+
+def _told(why: str, code: int) -> int:
+    for line in why.splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    return code

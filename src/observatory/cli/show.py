@@ -1,0 +1,63 @@
+"""What people and programs are shown: text that is safe for a terminal, tables, JSON."""
+
+import json
+import os
+import sys
+from datetime import UTC, datetime, time
+from typing import Any
+
+import msgspec
+import typer
+
+JOINERS = "\u200c\u200d"  # parts of words in some scripts, though nobody sees them
+
+
+def write(text: str) -> None:
+    """Writes to standard output; where nobody reads on, as with `| head`, the command goes on in silence."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What could not be written is still held, and Python would complain of it at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def is_for_people() -> bool:
+    """Returns whether standard output is a terminal."""
+    return sys.stdout.isatty()
+
+
+def painted(text: str, colour: str) -> str:
+    """Returns the text in a colour where a terminal shows it."""
+    if is_for_people() and "NO_COLOR" not in os.environ:
+        return typer.style(text, fg=colour)
+    return text
+
+
+def safe(text: str) -> str:
+    """Returns the text without what commands a terminal or turns the direction of writing."""
+    return "".join(
+        c if c.isprintable() or c in JOINERS else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def value_text(value: Any) -> str:
+    """Returns a value as it is shown: texts and times plainly, nothing as a dash, the rest as JSON."""
+    if value is None:
+        return "–"
+    if isinstance(value, datetime):
+        return moment_text(value)
+    return safe(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def moment_text(moment: datetime) -> str:
+    """Returns a time as it is shown, and as the options take it: midnight in UTC as its date."""
+    utc = moment.astimezone(UTC)
+    if utc.time() == time():
+        return utc.date().isoformat()
+    return utc.isoformat().replace("+00:00", "Z")
+
+
+def write_json(answer: Any) -> None:
+    """Writes records as the API answers them."""
+    write(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n")
