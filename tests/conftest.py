@@ -74,6 +74,7 @@ def migrated(postgresql: str) -> str:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty book in a database of each kind."""
+    url: str
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/observatory.db"
         upgrade(url)
@@ -96,6 +97,7 @@ def serve() -> Iterator[Callable[[Settings], str]]:
         # Named as TCP, so that asyncio turns Nagle's algorithm off: else each answer waits 40 ms.
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.bind(("127.0.0.1", 0))
+        listener.listen()  # who calls before the server runs waits, and need not try again
         server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning", access_log=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

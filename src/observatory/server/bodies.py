@@ -60,9 +60,14 @@ def invalid(said: str, root: str = "$") -> Invalid:
     if why.startswith(UNKNOWN):
         name = why.removeprefix(UNKNOWN).strip("`")
         field, why = f"{field}.{name}".lstrip("."), "is not a field of it: look at its spelling"
+    return Invalid("the input is not what is expected", {field or "body": cure(why)})
+
+
+def cure(why: str) -> str:
+    """Returns what to do about what msgspec says is wrong."""
     if why.startswith(PATTERN):
-        why = "holds a control character, such as a tab or the end of a line"
-    return Invalid("the input is not what is expected", {field or "body": CURES.get(why, why)})
+        return "holds a control character, such as a tab or the end of a line"
+    return CURES.get(why, why)
 
 
 @cache
