@@ -9,7 +9,12 @@ import typer
 
 from ..errors import ObservatoryError
 from .catalogue import apply, export
+from .catalogue.entries import KINDS
+from .missing import missing
+from .releases import coverage, releases
+from .resources import resource
 from .serve import database, serve
+from .withdrawing import withdraw
 
 HELP = """The book that knows which data exists, which is missing, and why.
 
@@ -47,10 +52,16 @@ def observatory(
     """Takes the options that all commands share."""
 
 
-app.command()(serve)
-app.add_typer(database, name="database")
+for kind in KINDS:
+    app.add_typer(resource(kind), name=kind.path)
+releases.command()(withdraw)
+releases.command()(missing)
+app.add_typer(releases, name="releases")
+app.command()(coverage)
 app.command()(apply)
 app.command()(export)
+app.command()(serve)
+app.add_typer(database, name="database")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

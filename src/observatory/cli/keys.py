@@ -11,7 +11,7 @@ import typer
 
 from ..client import ObservatoryApi
 from ..errors import NotFound
-from ..records import Dataset, Organisation, Record, Workflow
+from ..records import Dataset, Organisation, Record, Workflow, is_given, relations
 
 Key = tuple[str, ...]
 
@@ -46,6 +46,14 @@ def key_text(key: Key) -> str:
     return "/".join(key)
 
 
+def label(record: Record) -> str:
+    """Returns what people call a record: its key, or its name and id where its owners are not told."""
+    owner = OWNERS.get(type(record))
+    if owner and not is_given(getattr(record, owner)):
+        return f"{getattr(record, key_field(type(record)))} ({record.id})"
+    return key_text(key_of(record))
+
+
 def key_form(kind: type[Record]) -> str:
     """Returns what a key of the kind looks like, as `organisation/workflow`."""
     form = {Workflow: "organisation/workflow", Dataset: "organisation/workflow/dataset"}
@@ -55,6 +63,14 @@ def key_form(kind: type[Record]) -> str:
 def words(kind: type[Record]) -> str:
     """Returns the kind in words, as `dataset type`."""
     return singular(kind).replace("_", " ")
+
+
+def fields_of(kind: type[Record]) -> list[str]:
+    """Returns the fields that a caller gives: names, then what it refers to, then the rest."""
+    own = [f for f in kind.__struct_fields__ if f not in Record.__struct_fields__]
+    related = relations(kind)
+    named = [f for f in ("type_id", "name") if f in own]
+    return [*named, *related, *(f for f in own if f not in related and f not in named)]
 
 
 def article(kind: type[Record]) -> str:
@@ -74,7 +90,12 @@ def plural(kind: type[Record]) -> str:
 
 def id_of(api: ObservatoryApi, kind: type[Record], said: str) -> int:
     """Returns the id of the record that is named by its id or its key."""
-    return int(said) if said.isdecimal() and said.isascii() else find(api, kind, said).id
+    return int(said) if is_id(said) else find(api, kind, said).id
+
+
+def is_id(said: str) -> bool:
+    """Returns whether a record is named by its id: whatever has digits only is one."""
+    return said.isdecimal() and said.isascii()
 
 
 def find(api: ObservatoryApi, kind: type[Record], key: str) -> Record:

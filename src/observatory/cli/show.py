@@ -1,4 +1,4 @@
-"""What people and programs are shown: text that is safe for a terminal, tables, JSON."""
+"""What is written to standard output: text that is safe for a terminal, and values as people read them."""
 
 import json
 import os
@@ -6,7 +6,6 @@ import sys
 from datetime import UTC, datetime, time
 from typing import Any
 
-import msgspec
 import typer
 
 JOINERS = "\u200c\u200d"  # parts of words in some scripts, though nobody sees them
@@ -56,8 +55,3 @@ def moment_text(moment: datetime) -> str:
     if utc.time() == time():
         return utc.date().isoformat()
     return utc.isoformat().replace("+00:00", "Z")
-
-
-def write_json(answer: Any) -> None:
-    """Writes records as the API answers them."""
-    write(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n")

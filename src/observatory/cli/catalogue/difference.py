@@ -4,8 +4,7 @@ import json
 from typing import Any, NamedTuple
 
 from ...records import Record, is_given
-from ..keys import Key, key_of, key_text
-from .entries import fields_of
+from ..keys import Key, fields_of, key_of, key_text
 
 NOTHING = object()  # a value that is not there, as null may be one
 

@@ -18,7 +18,7 @@ from ...records import (
     relations,
 )
 from ...rules import normal
-from ..keys import article, plural, words
+from ..keys import article, fields_of, plural, words
 from .mistakes import Mistake, Path, WrongFile, place
 from .source import Source
 
@@ -35,14 +35,6 @@ class Entry(NamedTuple):
     record: Record
     references: dict[str, Any]
     path: Path
-
-
-def fields_of(kind: type[Record]) -> list[str]:
-    """Returns the fields that a catalogue gives, what the record refers to first."""
-    own = [f for f in kind.__struct_fields__ if f not in Record.__struct_fields__]
-    related = relations(kind)
-    named = [f for f in ("type_id", "name") if f in own]
-    return [*named, *related, *(f for f in own if f not in related and f not in named)]
 
 
 def entries(source: Source) -> list[Entry]:

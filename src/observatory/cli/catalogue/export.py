@@ -6,8 +6,8 @@ from typing import Any
 import yaml
 
 from ...records import Record, Workflow, relations
-from ..keys import key_of, key_text, plural
-from .entries import KINDS, fields_of
+from ..keys import fields_of, key_of, key_text, plural
+from .entries import KINDS
 from .plan import Book
 
 HEAD = "# What is in a book before any release. Put it into another with `observatory apply`.\n"

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from ...client import ObservatoryApi
 from ...records import Record, is_given, relations
-from ..keys import OWNERS, Key, key_field, key_of, key_text, plural, singular
+from ..keys import OWNERS, Key, fields_of, key_field, key_of, key_text, plural, singular
 from .difference import Difference, differences
-from .entries import KINDS, OPTIONAL, Entry, fields_of, mistake
+from .entries import KINDS, OPTIONAL, Entry, mistake
 from .mistakes import Mistake, WrongFile
 from .references import Known, WrongReference
 from .source import Source
