@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from rich.console import Console
@@ -35,12 +36,19 @@ def main() -> None:
     """Tells the story; whatever else is said goes to the log."""
     WORK.mkdir(parents=True, exist_ok=True)
     console = say_the_rest_to_the_log()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        # Said at once, because Airflow takes a few seconds to let go.
+        console.print("\n[yellow]Stopping…[/]")
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
     try:
         with server() as url, ObservatoryApi(url) as api:
             tell(console, url, api)
     except KeyboardInterrupt:
-        console.print("\n[yellow]Stopped.[/] Nothing is broken: run it again, and it goes on from here.")
+        console.print("[yellow]Stopped.[/] Nothing is broken: run it again, and it goes on from here.")
         sys.exit(130)
     except Exception as error:
         logging.exception("the demo failed")
@@ -59,7 +67,9 @@ def tell(console: Console, url: str, api: ObservatoryApi) -> None:
     with console.status("Airflow gets ready (some seconds)…"):
         dag = airflow_dag(url)
 
-    console.print(f"\n[bold]1. What is missing?[/] The newest {NEWEST} snapshots are to be there.")
+    console.print(
+        f"\n[bold]1. What is missing?[/] The newest {NEWEST} snapshots are to be there, checksums checked."
+    )
     run(console, dag)
     console.print("\n[bold]2. The same run again.[/] Nothing is missing now, so nothing is downloaded.")
     run(console, dag)

@@ -1,7 +1,9 @@
 """The examples on their real source; what they download is kept in .work, so that only one run waits."""
 
+import ast
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from datetime import UTC, datetime
@@ -39,6 +41,24 @@ def psl(tmp_path: Path) -> PublicSuffixList:
 @pytest.fixture
 def codes(tmp_path: Path) -> ObservatoryCodes:
     return ObservatoryCodes("codes", "observatory codes", folder=tmp_path)
+
+
+def test_airflow_reads_the_examples_as_its_dag_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    # Reading them asks neither the book nor the source.
+    monkeypatch.setenv("OBSERVATORY_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    bag = DagBag(str(ROOT / "examples"), bundle_path=ROOT / "examples")
+    assert bag.import_errors == {}
+    assert set(bag.dags) == {"mpc_obscodes", "public_suffix_list"}
+
+
+@pytest.mark.parametrize("file", ["mpc_obscodes.py", "public_suffix_list.py"])
+def test_an_example_is_short_enough_to_be_copied(file: str) -> None:
+    tree = ast.parse((ROOT / "examples" / file).read_text())
+    written = {line for node in tree.body[1:] for line in range(node.lineno, (node.end_lineno or 0) + 1)}
+    assert len(written) < 60
 
 
 def test_the_source_offers_its_versions_by_date(codes: ObservatoryCodes) -> None:
@@ -190,3 +210,15 @@ def test_rules_are_read_with_their_section(psl: PublicSuffixList) -> None:
 def test_a_list_tells_its_time_or_it_does_not() -> None:
     assert made_at("// VERSION: 2026-10-07_07-28-19_UTC\n") == datetime(2026, 10, 7, 7, 28, 19, tzinfo=UTC)
     assert made_at("// ===BEGIN ICANN DOMAINS===\n") is None
+
+
+@pytest.mark.long
+def test_the_demo_tells_its_story_and_goes_on_when_it_is_run_again() -> None:
+    for _ in range(2):
+        told = subprocess.run(
+            [sys.executable, str(ROOT / "examples" / "demo.py")], capture_output=True, text=True, check=True
+        ).stdout
+        assert "Nothing to do." in told
+        assert "1 missing" in told
+        assert "mpc.obscodes" in told
+    assert subprocess.run(["pgrep", "-f", "observatory serve.*work/demo"], check=False).returncode == 1

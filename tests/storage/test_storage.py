@@ -8,7 +8,6 @@ import textwrap
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,8 @@ import pytest
 from observatory.errors import Invalid, NotFound
 from observatory.storage import Storage, open_storage
 
+# The package without which a service cannot be used.
+DRIVERS = {"duckdb": "duckdb"}
 ROWS: list[dict[str, Any]] = [
     {"code": "000", "longitude": 0.0},
     {"code": "001", "longitude": 0.15},
@@ -197,15 +198,17 @@ def test_an_unknown_service_says_which_are_known() -> None:
         open_storage("carrier pigeon")
 
 
-def test_a_service_whose_package_is_not_installed_says_how_to_install_it(
-    service: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def load(entry: EntryPoint) -> None:
-        raise ModuleNotFoundError("No module named 'driver'", name="driver")
-
-    monkeypatch.setattr(EntryPoint, "load", load)
-    with pytest.raises(Invalid, match=rf"pip install 'observatory-ledger\[{service}\]'"):
-        open_storage(service)
+def test_a_service_whose_package_is_not_installed_says_how_to_install_it(service: str) -> None:
+    program = f"""
+        import sys
+        sys.modules[{DRIVERS[service]!r}] = None  # as if it were not installed
+        from observatory.storage import open_storage
+        open_storage({service!r})
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+    assert f"Invalid: storing in {service} needs the package {DRIVERS[service]}" in said
+    assert f"pip install 'observatory-ledger[{service}]'" in said
 
 
 def test_no_service_is_imported_before_it_is_asked_for() -> None:
