@@ -64,8 +64,8 @@ def tell(console: Console, url: str, api: ObservatoryApi) -> None:
     subprocess.run(command, check=True, env=os.environ | {"OBSERVATORY_URL": url})
     (dataset,) = api.get_datasets(name="observatory codes")
     console.print(f"It was told the datasets of [cyan]examples/catalogue.yaml[/], such as “{dataset.name}”.")
-    with console.status("Airflow gets ready (some seconds)…"):
-        dag = airflow_dag(url)
+    console.print("Airflow gets ready, which takes some seconds.")
+    dag = airflow_dag(url)
 
     console.print(
         f"\n[bold]1. What is missing?[/] The newest {NEWEST} snapshots are to be there, checksums checked."
@@ -97,7 +97,9 @@ def run(console: Console, dag: Any) -> None:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     ]
-    shown = Shown(console, Progress(*columns, console=console))
+    # Redirecting is rich's way to show other output above the bars: here that belongs in the log.
+    progress = Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=False)
+    shown = Shown(console, progress)
     logger = logging.getLogger("observatory.airflow.telescopes")
     logger.setLevel(logging.INFO)
     logger.addHandler(shown)

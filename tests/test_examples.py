@@ -3,9 +3,11 @@
 import ast
 import json
 import os
+import pty
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -214,11 +216,26 @@ def test_a_list_tells_its_time_or_it_does_not() -> None:
 
 @pytest.mark.long
 def test_the_demo_tells_its_story_and_goes_on_when_it_is_run_again() -> None:
-    for _ in range(2):
-        told = subprocess.run(
-            [sys.executable, str(ROOT / "examples" / "demo.py")], capture_output=True, text=True, check=True
-        ).stdout
+    command = [sys.executable, str(ROOT / "examples" / "demo.py")]
+    piped = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for told in (piped, told_on_a_terminal(command)):
         assert "Nothing to do." in told
         assert "1 missing" in told
         assert "mpc.obscodes" in told
+        assert "[info" not in told
     assert subprocess.run(["pgrep", "-f", "observatory serve.*work/demo"], check=False).returncode == 1
+
+
+def told_on_a_terminal(command: list[str]) -> str:
+    # On a terminal, what draws bars likes to take over the output of everybody else.
+    terminal, end = pty.openpty()
+    told = b""
+    with subprocess.Popen(command, stdin=end, stdout=end, stderr=end) as process:
+        os.close(end)
+        # Linux says that the other end is closed by an error.
+        with suppress(OSError):
+            while more := os.read(terminal, 10_000):
+                told += more
+        os.close(terminal)
+    assert process.returncode == 0
+    return told.decode()
