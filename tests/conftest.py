@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -65,26 +66,42 @@ def own_postgresql(binaries: Path, folder: Path) -> Iterator[str]:
         run(f"{binaries}/pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
 
 
+@pytest.fixture
+def new_database(request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Makes databases of PostgreSQL with nothing in them."""
+    url: str = request.getfixturevalue("postgresql")
+
+    def make() -> str:
+        name = f"book_{uuid4().hex}"
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return url.replace("/postgres", f"/{name}")
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def migrated(postgresql: str) -> str:
     upgrade(postgresql)
+    with psycopg.connect(postgresql) as connection:
+        connection.execute(b"CREATE TABLE from_the_start AS TABLE table_types")
     return postgresql
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty book in a database of each kind."""
+    """A book in a database of each kind, with nothing in it but the three table types."""
     url: str
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/observatory.db"
         upgrade(url)
         return url
     url = request.getfixturevalue("migrated")
-    kept = "table_types"
-    tables = ", ".join(table.name for table in metadata.sorted_tables if table.name != kept)
-    with psycopg.connect(url, autocommit=True) as connection:
+    tables = ", ".join(table.name for table in metadata.sorted_tables)
+    with psycopg.connect(url) as connection:
         connection.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE".encode())
-        connection.execute(b"DELETE FROM table_types WHERE id > 3")
+        connection.execute(b"INSERT INTO table_types TABLE from_the_start")
+        connection.execute(b"SELECT setval(pg_get_serial_sequence('table_types', 'id'), 3)")
     return url
 
 

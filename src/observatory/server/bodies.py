@@ -15,10 +15,11 @@ from ..errors import Invalid, Refused
 
 T = TypeVar("T")
 
+NO_TIME = "Invalid RFC3339 encoded datetime"
 # msgspec says what it wanted; this says what to do.
 CURES = {
     "Expected `datetime` with a timezone component": "has no time zone: add one, as in 2021-01-01T00:00:00Z",
-    "Invalid RFC3339 encoded datetime": "is no time: write one as 2021-01-01T00:00:00Z",
+    NO_TIME: "is no time: write one as 2021-01-01T00:00:00Z",
 }
 PATTERN = "Expected `str` matching regex"  # the only one there is
 UNKNOWN = "Object contains unknown field "
