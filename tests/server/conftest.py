@@ -1,7 +1,12 @@
 """A caller that sends what our client never would, and a look into the tables behind the server."""
 
 import json
+import os
+import signal
+import socket
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -75,3 +80,58 @@ def contents(database_url: str) -> Callable[[], Contents]:
             return {name: connection.execute(text).fetchall() for name, text in asked.items()}
 
     return on_sqlite if database_url.startswith("sqlite") else on_postgresql
+
+
+class Served:
+    """`observatory serve` in processes of its own, which can be killed and started again at one address."""
+
+    def __init__(self, database_url: str, workers: int = 1) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port: int = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._command = [sys.executable, "-c", "from observatory.cli import main; main()", "serve"]
+        self._command += [f"--port={self.port}", f"--workers={workers}", f"--database-url={database_url}"]
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Starts it and waits until it answers."""
+        self._process = subprocess.Popen(
+            self._command, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        assert self._process.stdout
+        said = self._process.stdout.readline()
+        assert said == f"listening on {self.url}\n", said
+
+    def kill(self) -> None:
+        """Kills all its processes at once, with no time to finish anything."""
+        assert self._process
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._end()
+
+    def stop(self) -> None:
+        """Stops it as an operator does, and returns when it has finished."""
+        if self._process:
+            self._process.terminate()
+            self._end()
+
+    def _end(self) -> None:
+        assert self._process
+        assert self._process.stdout
+        self._process.wait(30)
+        self._process.stdout.close()
+        self._process = None
+
+
+@pytest.fixture
+def served() -> Iterator[Callable[..., Served]]:
+    """Starts servers in processes of their own; they end with the test."""
+    started: list[Served] = []
+
+    def start(database_url: str, workers: int = 1) -> Served:
+        started.append(Served(database_url, workers))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
