@@ -1,5 +1,7 @@
 """What typing a command does: the command's own code in this process, against a real server."""
 
+import io
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,13 +21,32 @@ class Said(NamedTuple):
 Type = Callable[..., Said]
 
 
+class Terminal(io.TextIOWrapper):
+    """A terminal at which somebody has typed an answer already."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs on SQLite only what does not care for the database, which is all but catalogues."""
+    if "database_url" in metafunc.fixturenames and not metafunc.module.__name__.endswith("test_apply"):
+        on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+        metafunc.definition.add_marker(on_sqlite)
+
+
 @pytest.fixture
 def anywhere(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Type:
-    """Types a command where no book is named, and none can be reached by chance."""
+    """Types a command where no book can be reached; `stdin` is piped into it, `answer` is typed at it."""
     monkeypatch.setenv("OBSERVATORY_URL", "http://127.0.0.1:9")
     monkeypatch.delenv("OBSERVATORY_API_KEY", raising=False)
+    # Nobody waits for the pauses between attempts.
+    monkeypatch.setattr("observatory.client.transport.time.sleep", lambda seconds: None)
 
-    def type_(*arguments: str) -> Said:
+    def type_(*arguments: str, stdin: str = "", answer: str | None = None) -> Said:
+        given = io.BytesIO((stdin if answer is None else answer).encode())
+        monkeypatch.setattr(sys, "stdin", (io.TextIOWrapper if answer is None else Terminal)(given))
         capsys.readouterr()
         code = run(arguments)
         return Said(code, *capsys.readouterr())

@@ -22,7 +22,16 @@ Ends with 0 when it is done, 1 when the book refused or was not reached, 2 when 
 wrong, 3 when something is missing.
 """
 
-app = typer.Typer(no_args_is_help=True, help=HELP, pretty_exceptions_enable=False)
+INTERRUPTED = 130  # as shells count it: 128 and the number of the signal
+
+# Plain help: with rich's, 80 columns are half frames, and a default in brackets is taken for markup.
+app = typer.Typer(
+    no_args_is_help=True,
+    help=HELP,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 def _show_version(asked: bool) -> None:
@@ -60,7 +69,7 @@ app.add_typer(releases, name="releases")
 app.command()(coverage)
 app.command()(apply)
 app.command()(export)
-app.command()(serve)
+app.command(short_help="Serves the book.")(serve)
 app.add_typer(database, name="database")
 
 
@@ -69,15 +78,26 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         ended = app(arguments, prog_name="observatory", standalone_mode=False)
     except ObservatoryError as error:
-        return _told(str(error), 1)
+        _tell(str(error))
+        return 1
     except typer.TyperException as error:
-        return _told(error.format_message(), error.exit_code)
+        _tell_usage(error)
+        return error.exit_code
     except typer.Abort:
-        return 130
+        return INTERRUPTED
     return ended if isinstance(ended, int) else 0
 
 
-def _told(why: str, code: int) -> int:
+def _tell_usage(error: typer.TyperException) -> None:
+    said, context = error.format_message(), getattr(error, "ctx", None)
+    if said.startswith("Usage: "):  # the help, where a group of commands is typed without one
+        print(said, file=sys.stderr)
+    elif context is None:
+        _tell(said)
+    else:
+        _tell(f"{' '.join(said.split())} See `{context.command_path} --help`.")
+
+
+def _tell(why: str) -> None:
     for line in why.splitlines():
         print(f"error: {line}", file=sys.stderr)
-    return code

@@ -2,8 +2,6 @@
 
 import sys
 
-import typer
-
 from .keys import WrongUsage
 
 
@@ -16,4 +14,6 @@ def agreed(question: str, yes: bool, cure: str) -> bool:
         return True
     if not sys.stdin.isatty():
         raise WrongUsage(f"nobody is there to be asked: {cure}")
-    return typer.confirm(question, err=True)
+    # On standard error, since standard output may go into a file.
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

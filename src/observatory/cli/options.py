@@ -15,6 +15,15 @@ from .keys import WrongUsage, fields_of, find, key_form, plural, singular, words
 Said = dict[str, Any]
 NONE = "none"  # said instead of a choice, to have none of them
 
+FIELDS = {
+    "type_id": "What it is known by.",
+    "name": "What it is called.",
+    "granularity": "How long a period each of its tables or partitions holds.",
+    "service": "What stores it, such as bigquery or duckdb.",
+    "address": "Where it is there, such as project.dataset.table.",
+    "extras": "What else is kept of it, as a JSON object.",
+}
+
 BY_ID = {f"{singular(kind)}_id": kind for kind in KINDS}
 
 
@@ -34,11 +43,11 @@ def options_of(kind: type[Record]) -> list[Parameter]:
             made.append(option("tags", str, "Its tags, with commas between them.", metavar="TAG,TAG"))
             made.append(option("tag", list[str], "One of its tags; may be repeated.", metavar="TAG"))
         elif field == "extras":
-            made.append(option("extras", str, "What else is kept of it, as a JSON object.", metavar="JSON"))
+            made.append(option("extras", str, FIELDS[field], metavar="JSON"))
         elif choices := _choices(kind, field):
-            made.append(option(field, Literal[(*choices, NONE)], f"Its {field}."))
+            made.append(option(field, Literal[(*choices, NONE)], FIELDS[field]))
         else:
-            made.append(option(field, str, f"Its {field}.", metavar=field.upper()))
+            made.append(option(field, str, FIELDS[field], metavar=field.upper()))
     return made
 
 
@@ -91,7 +100,7 @@ def _related(name: str, whose: str) -> list[Parameter]:
     """Returns the two options that say a related record: by its id, and by its key."""
     kind = BY_ID[name]
     by_key = option(
-        singular(kind), str, f"{whose} {words(kind)}, as {key_form(kind)}.", metavar=words(kind).upper()
+        singular(kind), str, f"{whose} {words(kind)}, as {key_form(kind)}.", metavar=singular(kind).upper()
     )
     return [by_key, option(name, int, f"{whose} {words(kind)}, by its id.", min=1, metavar="ID")]
 

@@ -15,7 +15,8 @@ from .resources import complete
 from .tables import Output, write_json, write_record, write_records, write_table
 from .times import Since, Until, typed_time
 
-releases = typer.Typer(no_args_is_help=True, help=DatasetRelease.__doc__)
+SHORT = "Releases of a dataset: list, get, add, withdraw, missing."
+releases = typer.Typer(no_args_is_help=True, help=DatasetRelease.__doc__, short_help=SHORT)
 
 FIELDS = ["id", "start_date", "end_date", "state", "revision", "version_label", "row_count", "reason"]
 
@@ -117,7 +118,7 @@ def add(
 def coverage(
     context: typer.Context, dataset: Which, start: Since = None, end: Until = None, output: Output = "table"
 ) -> None:
-    """Shows what of time a dataset covers, and the gaps: between its releases, or in a span of time."""
+    """Shows what of time a dataset covers, and the gaps."""
     with opened(context) as api:
         covered = api.get_coverage(id_of(api, Dataset, dataset), start, end)
     if output == "json":

@@ -19,7 +19,8 @@ from .tables import Output, write_record, write_records
 
 def resource(kind: type[Record]) -> typer.Typer:
     """Returns the commands of the records of a kind."""
-    group = typer.Typer(no_args_is_help=True, help=kind.__doc__)
+    short = f"{words(kind).capitalize()}s: list, get, create, update, delete."
+    group = typer.Typer(no_args_is_help=True, help=kind.__doc__, short_help=short)
     for make in (_list, _get, _create, _update, _delete):
         group.command(make.__name__.removeprefix("_"))(make(kind))
     return group
@@ -96,7 +97,7 @@ def _delete(kind: type[Record]) -> Callable[..., None]:
 
 def _which(kind: type[Record]) -> Parameter:
     help = f"Which {words(kind)}: its id or its {key_form(kind)}."
-    annotation = Annotated[str, typer.Argument(help=help, metavar=words(kind).upper().replace(" ", "_"))]
+    annotation = Annotated[str, typer.Argument(help=help, metavar=singular(kind).upper())]
     return Parameter("which", Parameter.KEYWORD_ONLY, annotation=annotation)
 
 

@@ -20,17 +20,22 @@ database = typer.Typer(no_args_is_help=True, help="The database that keeps the b
 DatabaseUrl = Annotated[
     str | None,
     typer.Option(
-        help="sqlite:///file.db or postgresql://user@host/name.  [default: sqlite:///observatory.db]"
+        metavar="URL",
+        help="sqlite:///file.db or postgresql://user@host/name.  [default: sqlite:///observatory.db]",
     ),
 ]
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="The address to listen on.  [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one.  [default: 5002]")] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="HOST", help="The address to listen on.  [default: 127.0.0.1]")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(metavar="PORT", help="The port; 0 takes a free one.  [default: 5002]")
+    ] = None,
     database_url: DatabaseUrl = None,
     workers: Annotated[
-        int | None, typer.Option(help="How many processes answer.  [default: 1]", min=1)
+        int | None, typer.Option(metavar="NUMBER", help="How many processes answer.  [default: 1]", min=1)
     ] = None,
 ) -> None:
     """Serves the book, and says `listening on http://…` once it answers.

@@ -14,7 +14,7 @@ Output = Annotated[
     Literal["table", "json"],
     typer.Option("--output", "-o", help="A table for people, or what the API answers, for programs."),
 ]
-WHOLE = ("id", "start_date", "end_date")  # never broken, however narrow the terminal is
+WHOLE = ("id", "start_date", "end_date", "state")  # never broken, however narrow the terminal is
 
 
 def write_records(records: Sequence[Record], fields: list[str], output: str) -> None:
@@ -45,7 +45,10 @@ def write_table(fields: list[str], rows: list[list[Any]]) -> None:
     if not is_for_people():
         write("".join("\t".join(row) + "\n" for row in [fields, *texts]))
         return
-    kept = [at for at in range(len(fields)) if not rows or any(row[at] is not None for row in rows)]
+    if not rows:
+        write("none\n")
+        return
+    kept = [at for at in range(len(fields)) if any(row[at] is not None for row in rows)]
     write(_drawn([fields[at] for at in kept], [[row[at] for at in kept] for row in texts]))
 
 
@@ -62,14 +65,14 @@ def _shown(value: Any) -> str:
 
 def _drawn(fields: list[str], rows: list[list[str]]) -> str:
     # Slow to import, and needed only here.
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="cyan")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="cyan")
     for field in fields:
-        table.add_column(field, overflow="fold", no_wrap=field in WHOLE)
+        # With spaces, a heading that is longer than what is below it takes two lines.
+        table.add_column(field.replace("_", " "), overflow="fold", no_wrap=field in WHOLE)
     for row in rows:
         table.add_row(*map(Text, row))  # as Text, since a name may hold what rich would take for markup
     console = Console()

@@ -23,9 +23,7 @@ def withdraw(
     context: typer.Context,
     which: Annotated[
         list[str],
-        typer.Argument(
-            metavar="RELEASE... | DATASET START END", help="Ids of releases; or a dataset and a period."
-        ),
+        typer.Argument(metavar="WHICH", help="Ids of releases; or DATASET START END, those within a period."),
     ],
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why: what was found wrong.")],
     yes: Annotated[

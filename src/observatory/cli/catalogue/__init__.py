@@ -22,16 +22,17 @@ from .telling import summary, told
 
 def apply(
     context: typer.Context,
-    file: Annotated[str, typer.Argument(help="A YAML file; - reads from standard input.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A YAML file; - is standard input.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before anything is changed.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
     ] = False,
 ) -> None:
-    """Puts the organisations, types, workflows and datasets of a file into the book.
+    """Puts the catalogue in a file into the book.
 
-    Shows first what it would create and change, and asks. What is in the book and not in the file stays;
-    fields that the file does not give stay as they are; applying a file twice changes nothing more.
+    A catalogue lists organisations, types, workflows and datasets. What is to be created and changed is shown
+    first, and nothing is done without a yes. Records that are not in the file stay, and so do fields that it
+    does not give; applying a file twice changes nothing more.
     """
     with opened(context) as api:
         changes, book = _planned(api, file)
@@ -47,9 +48,11 @@ def apply(
 
 def export(
     context: typer.Context,
-    file: Annotated[Path | None, typer.Argument(help="Written anew; without it, standard output.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Written anew; without it, standard output.")
+    ] = None,
 ) -> None:
-    """Writes the organisations, types, workflows and datasets of the book as a file for `apply`."""
+    """Writes the catalogue of the book, as a file for `apply`."""
     with opened(context) as api:
         text = dump(read_book(api))
     if file is None:

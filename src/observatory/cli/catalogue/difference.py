@@ -49,6 +49,6 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _of_extras(old: dict[str, Any], new: dict[str, Any]) -> list[Difference]:
-    names = dict.fromkeys([*old, *new])
+    names = dict.fromkeys([*new, *old])
     pairs = [(f"extras.{name}", old.get(name, NOTHING), new.get(name, NOTHING)) for name in names]
     return [Difference(*pair) for pair in pairs if not same(*pair[1:])]

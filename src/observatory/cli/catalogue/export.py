@@ -23,6 +23,9 @@ def dump(book: Book) -> str:
 def _said(record: Record) -> dict[str, Any]:
     kind = type(record)
     said = {field: getattr(record, field) for field in fields_of(kind)}
+    if "extras" in said:
+        # PostgreSQL keeps them in an order of its own.
+        said["extras"] = json.loads(json.dumps(said["extras"], sort_keys=True))
     if "tags" in said:
         said["tags"] = json.loads(said["tags"])
     return said | {field: _reference(said[field]) for field in relations(kind)}

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...records import Record, Workflow
-from ..keys import Key, key_form, key_text, words
+from ..keys import Key, article, key_form, key_text, words
 from .entries import like
 
 
@@ -34,7 +34,7 @@ class Known:
         if kind is Workflow and isinstance(said, dict) and set(said) == {"organisation", "name"}:
             wanted = (str(said["organisation"]), str(said["name"]))
         elif not isinstance(said, str):
-            raise WrongReference(f"must be a text: the {key_form(kind)} of a {words(kind)}, in quotes")
+            raise WrongReference(f"must be a text: the {key_form(kind)} of {article(kind)}, in quotes")
         text = key_text(wanted) if wanted else str(said)
         found = [key for key in self._keys[kind].get(text, []) if wanted in (None, key)]
         if not found:
