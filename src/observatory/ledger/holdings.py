@@ -3,9 +3,11 @@
 Its coverage is one thing, which follows from all of its releases.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import BigInteger, Text, any_, bindparam, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..errors import NotFound
 from ..records import Dataset
@@ -21,6 +23,13 @@ HOLD = Statement(
 )
 BEGIN = InsertMany(holdings, ["dataset_id", "longest"], key=["dataset_id"])
 NAME = Statement(select(datasets.c.name).where(datasets.c.id == bindparam("dataset")))
+# Of several datasets: an array on PostgreSQL, a JSON list on SQLite.
+_AMONG = func.json_each(bindparam("ids", type_=Text)).table_valued("value")
+_NAMES = select(datasets.c.id, datasets.c.name)
+NAMES = Statement(
+    _NAMES.where(datasets.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger)))),
+    _NAMES.where(datasets.c.id.in_(select(_AMONG.c.value))),
+)
 
 
 class Held(NamedTuple):
@@ -44,3 +53,9 @@ async def must_exist(tx: Transaction, dataset_id: int) -> Dataset:
     if (found := await row(tx, NAME, {"dataset": dataset_id})) is None:
         raise NotFound(f"Dataset {dataset_id} does not exist")
     return Dataset(id=dataset_id, name=found[0])
+
+
+async def named(tx: Transaction, ids: Iterable[int]) -> dict[int, Dataset]:
+    """Returns datasets by id and name only: the whole of one in each of its releases helps nobody."""
+    rows = await tx.rows(NAMES, {"ids": sorted(ids)})
+    return {id: Dataset(id=id, name=name) for id, name in rows}

@@ -14,7 +14,7 @@ from ..rules import period
 from .coverage import among, reaching
 from .database import Transaction, row
 from .holdings import must_exist
-from .releases import RELEASES, build
+from .releases import RELEASES, read
 from .statements import GIVEN, GIVEN_ON_SQLITE, Statement
 from .tables import dataset_releases as table
 from .tables import holdings
@@ -55,11 +55,11 @@ async def listed(tx: Transaction, wanted: Wanted) -> list[DatasetRelease]:
         values |= {f"after_{name}": value for name, value in wanted.after._asdict().items()}
     states = (wanted.state,) if wanted.state else None if wanted.history else SETTLED
     statement = _page(states, wanted.dataset is not None, wanted.span is not None, wanted.after is not None)
-    rows = await tx.rows(statement, values)
-    if not rows and wanted.dataset is not None:
+    found = await read(tx, statement, values)
+    if not found and wanted.dataset is not None:
         # An empty list for a dataset that does not exist would read as "all is missing".
         await must_exist(tx, wanted.dataset)
-    return build(rows)
+    return found
 
 
 async def missing(tx: Transaction, dataset_id: int, available: Sequence[Period]) -> list[DatasetRelease]:
