@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
@@ -75,7 +76,7 @@ def new_database(request: pytest.FixtureRequest) -> Callable[[], str]:
         name = f"book_{uuid4().hex}"
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}".encode())
-        return url.replace("/postgres", f"/{name}")
+        return urlsplit(url)._replace(path=f"/{name}").geturl()
 
     return make
 
