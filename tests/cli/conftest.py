@@ -3,11 +3,29 @@
 import io
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from observatory.cli.app import run
+
+PRESS = """
+organisations:
+  - {name: Curtin Press, extras: {contact: press@example.org, since: 2021-01-31}}
+workflow_types:
+  - {type_id: sales, name: Sales}
+dataset_types:
+  - {type_id: book_sales, name: Book sales, table_type: sharded}
+workflows:
+  - {name: sales, organisation: Curtin Press, workflow_type: sales, tags: [books]}
+datasets:
+  - name: books
+    workflow: Curtin Press/sales
+    dataset_type: book_sales
+    service: bigquery
+    address: a.b.c
+"""
 
 
 class Said(NamedTuple):
@@ -59,3 +77,11 @@ def observatory(anywhere: Type, server_url: str, monkeypatch: pytest.MonkeyPatch
     """Types a command against an empty book."""
     monkeypatch.setenv("OBSERVATORY_URL", server_url)
     return anywhere
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Path:
+    """A file with one of each record."""
+    file = tmp_path / "catalogue.yaml"
+    file.write_text(PRESS)
+    return file

@@ -17,7 +17,7 @@ HEAVY = {"litestar", "sqlalchemy", "airflow", "uvicorn", "psycopg", "alembic", "
 
 
 def test_the_reference_says_what_the_help_says() -> None:
-    # Where this fails: python -m observatory.cli.reference docs/reference/cli.md
+    # Where this fails: make docs
     assert (ROOT / "docs" / "reference" / "cli.md").read_text() == reference()
 
 

@@ -1,11 +1,10 @@
 """The reference of the commands in Markdown, made of what their help says.
 
-python -m observatory.cli.reference docs/reference/cli.md
+python -m observatory.cli.reference > docs/reference/cli.md
 """
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import typer
 from typer.core import TyperGroup
@@ -13,7 +12,7 @@ from typer.main import get_command
 
 from .app import app
 
-HEAD = """<!-- Made by `python -m observatory.cli.reference docs/reference/cli.md` of the commands. -->
+HEAD = """<!-- Made by `python -m observatory.cli.reference > docs/reference/cli.md`: change the commands. -->
 
 # The command line
 
@@ -56,4 +55,4 @@ def _words(text: str) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(reference(), encoding="utf-8")
+    sys.stdout.write(reference())

@@ -23,8 +23,8 @@ class WrongFile(typer.TyperException):
     def __init__(self, mistakes: list[Mistake], file: str = "") -> None:
         self.mistakes = sorted(mistakes, key=lambda one: one.line or 0)
         told = [f"{file}{f':{line}' if line else ''}: {why}" for line, why in self.mistakes[:SHOWN]]
-        if more := len(mistakes) - SHOWN:
-            told += [f"and {more} more"] if more > 0 else []
+        if len(mistakes) > SHOWN:
+            told.append("and more: mend these first")
         super().__init__("\n".join(told))
 
 

@@ -8,7 +8,7 @@ from ...records import Record, is_given, relations
 from ..keys import OWNERS, Key, fields_of, key_field, key_of, key_text, plural, singular
 from .difference import Difference, differences
 from .entries import KINDS, OPTIONAL, Entry, mistake
-from .mistakes import Mistake, WrongFile
+from .mistakes import SHOWN, Mistake, WrongFile
 from .references import Known, WrongReference
 from .source import Source
 
@@ -54,6 +54,8 @@ def plan(source: Source, entries: list[Entry], book: Book) -> list[Change]:
             different = differences(entry.record, related, current)
             changes.append(Change(key, entry.record, related, current, different))
         mistakes += [mistake(source, (*entry.path, field), why) for field, why in wrong.items()]
+        if len(mistakes) > SHOWN:
+            break
     if mistakes:
         raise WrongFile(mistakes)
     return changes
