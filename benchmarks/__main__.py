@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from .calls import Bench
 from .machine import WORK
 from .report import Report
 
+STARTED = time.perf_counter()
 PARTS = ("calls", "missing", "batch", "depth", "startup")
 
 
@@ -52,7 +54,7 @@ def _measured(folder: Path, parts: set[str], rounds: int, quick: bool) -> Report
             report.missing(told, missing.measure(bench))
         if "depth" in parts:
             _say("depth")
-            recorded = 500_000 if quick else 10_000_000
+            recorded = 200_000 if quick else 10_000_000
             report.depth(told, depth.measure(bench, recorded), recorded)
     if "startup" in parts:
         _say("startup")
@@ -72,7 +74,7 @@ def _folder() -> Iterator[Path]:
 
 
 def _say(what: str) -> None:
-    print(f"measuring: {what}", file=sys.stderr, flush=True)
+    print(f"{time.perf_counter() - STARTED:5.0f} s  {what}", file=sys.stderr, flush=True)
 
 
 def _arguments() -> argparse.Namespace:

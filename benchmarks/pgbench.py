@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import groupby
 
 from psycopg import sql
 
@@ -18,7 +19,8 @@ from .postgresql import Postgres
 from .rounds import Sample
 from .server import CONNECTIONS, Server, answer
 
-ENTRY = re.compile(r"^@@(\w*)@(\w+):  (.*?)(?=^@@|\Z)", re.MULTILINE | re.DOTALL)
+# As log_line_prefix has it: the database, the transaction, the kind of entry and its text.
+ENTRY = re.compile(r"^@@(\w*)@([\d/]*)@(\w+):  (.*?)(?=^@@|\Z)", re.MULTILINE | re.DOTALL)
 STATEMENT = re.compile(r"(?:statement|execute [^:]*): (.*)", re.DOTALL)
 PLACE = re.compile(r"\$(\d+)")
 PARAMETER = re.compile(r"\$(\d+) = (NULL|'(?:[^']|'')*')")
@@ -40,10 +42,16 @@ def script(postgres: Postgres, server: Server, warm: bytes, request: bytes, vari
             said = log.read().decode()
     if answered.status >= 300:
         raise RuntimeError(f"the server answers {answered.status}: {answered.body[:500]!r}")
-    statements = [f"{statement};" for statement in _statements(said, server.database, varied)]
-    if not statements:
+    lines = ["\\set n :n + 1"]
+    for _, transaction in groupby(_statements(said, server.database, varied), key=lambda found: found[0]):
+        statements = [f"{text};" for _, text in transaction]
+        if len(statements) > 1 and statements[0] != "BEGIN;":
+            # A transaction without BEGIN is what was sent together, as pgbench then must.
+            statements = ["\\startpipeline", *statements, "\\endpipeline"]
+        lines += statements
+    if len(lines) == 1:
         raise RuntimeError(f"no statement is in the log:\n{said}")
-    return "\n".join(["\\set n :n + 1", *statements, ""])
+    return "\n".join([*lines, ""])
 
 
 def run(postgres: Postgres, server: Server, text: str, seconds: float, first: int = 0) -> Sample:
@@ -81,14 +89,15 @@ def _log(postgres: Postgres, what: str) -> None:
     time.sleep(0.3)
 
 
-def _statements(log: str, database: str, varied: dict[str, str]) -> Iterator[str]:
-    entries = [(kind, text.strip()) for of, kind, text in ENTRY.findall(log) if of == database]
-    for place, (kind, text) in enumerate(entries):
+def _statements(log: str, database: str, varied: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Yields each statement with its transaction."""
+    entries = [(by, kind, text.strip()) for of, by, kind, text in ENTRY.findall(log) if of == database]
+    for place, (transaction, kind, text) in enumerate(entries):
         if kind != "LOG" or not (found := STATEMENT.match(text)):
             continue
-        detail = entries[place + 1][1] if entries[place + 1 : place + 2] else ""
+        detail = entries[place + 1][2] if entries[place + 1 : place + 2] else ""
         parameters = dict(PARAMETER.findall(detail)) if detail.startswith("parameters") else {}
-        yield _filled(" ".join(found[1].split()), parameters, varied)
+        yield transaction, _filled(" ".join(found[1].split()), parameters, varied)
 
 
 def _filled(text: str, parameters: dict[str, str], varied: dict[str, str]) -> str:

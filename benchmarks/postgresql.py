@@ -16,17 +16,15 @@ from psycopg import sql
 from .machine import as_user, free_port, process
 
 # What a small production server would have; durable, as in production: fsync and synchronous_commit are on.
-# Vacuum runs when we say, so that it falls into nobody's round.
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "shared_buffers": "1GB",
     "max_wal_size": "16GB",
     "checkpoint_timeout": "1h",
-    "autovacuum": "off",
     "max_connections": "100",
     "timezone": "UTC",
-    "log_line_prefix": "@@%d@",
+    "log_line_prefix": "@@%d@%v@",
 }
 
 

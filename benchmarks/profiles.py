@@ -78,28 +78,24 @@ def _sampled(folder: Path, postgres: Postgres, server: Server, work: Work) -> st
 
 
 def _summary(stacks: str) -> str:
-    """Returns the share of samples by part (where it is) and by our functions (what it is there for)."""
+    """Returns the share of samples by part, by innermost Python, and within our functions."""
     parts: Counter[str] = Counter()
-    functions: Counter[str] = Counter()
-    total = 0
+    inner: Counter[str] = Counter()
+    ours: Counter[str] = Counter()
     for line in stacks.splitlines():
         stack, _, weight = line.rpartition(" ")
         frames = [frame for frame in map(FRAME.match, stack.split(";")) if frame]
-        total += int(weight)
         places = [_place(frame["file"]) for frame in frames]
-        parts[next((place for place in reversed(places) if place), "?")] += int(weight)
-        inside = {f"{place} {frame['name']}" for place, frame in zip(places, frames, strict=True)}
-        for function in inside:
-            functions[function] += int(weight)
-    own = Counter({name: n for name, n in functions.items() if name.startswith("observatory")})
-    lines = [
-        "where it is:",
-        *_shares(parts, total, 16),
-        "",
-        "within our functions:",
-        *_shares(own, total, 30),
-    ]
-    return "\n".join(lines) + "\n"
+        named = [f"{place} {frame['name']}" for place, frame in zip(places, frames, strict=True)]
+        python = [name for name, frame in zip(named, frames, strict=True) if frame["file"].endswith(".py")]
+        parts[places[-1] if places else "?"] += int(weight)
+        inner[python[-1] if python else "?"] += int(weight)
+        for name in {name for name in named if name.startswith("observatory")}:
+            ours[name] += int(weight)
+    total = parts.total()
+    tables = {"part": _shares(parts, total, 12), "innermost Python": _shares(inner, total, 25)}
+    tables["within our functions"] = _shares(ours, total, 30)
+    return "\n".join(line for name, lines in tables.items() for line in (f"{name}:", *lines, ""))
 
 
 def _place(file: str) -> str:
