@@ -147,7 +147,10 @@ def _unstorable(value: Any, depth: int) -> str | None:
         case int():
             return None if -(2**63) <= value < 2**63 else "a number of more than 64 bits: write it as text"
         case float():
-            return None if isfinite(value) else "a number that JSON does not have"
+            if not isfinite(value):
+                return "a number that JSON does not have"
+            # PostgreSQL answers it as a whole number, which must then be one that can be kept again.
+            return None if abs(value) < 2**63 else "a number of 2^63 or more: write it as text"
         case dict():
             if any(not isinstance(key, str) for key in value):
                 return "a key that is no text"

@@ -104,7 +104,7 @@ def test_a_list_that_is_cut_off_warns(api: ObservatoryApi) -> None:
 def test_lists_are_whole_however_many_pages_they_take(
     api: ObservatoryApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("observatory.client.catalogue.PAGE", 2)
+    monkeypatch.setattr("observatory.client.connection.PAGE", 2)
     created = [api.post_organisation(Organisation(name=str(i))) for i in range(5)]
 
     assert api.get_organisations() == created

@@ -80,7 +80,7 @@ def test_many_are_recorded_all_or_none(api: ObservatoryApi, dataset: Dataset) ->
 def test_releases_are_listed_by_period_over_pages(
     api: ObservatoryApi, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("observatory.client.catalogue.PAGE", 2)
+    monkeypatch.setattr("observatory.client.connection.PAGE", 2)
     for start, end in [(3, 4), (0, 2), (0, 1), (1, 2), (2, 2)]:
         api.post_dataset_release(release(dataset, start, end))
 
@@ -173,7 +173,7 @@ def test_a_limit_that_cuts_the_list_warns_and_no_limit_lists_all(
 def test_paging_goes_on_while_releases_come_and_go(
     api: ObservatoryApi, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("observatory.client.catalogue.PAGE", 10)
+    monkeypatch.setattr("observatory.client.connection.PAGE", 10)
     kept = [release(dataset, day, day + 1) for day in range(0, 100, 2)]
     recorded = api.post_dataset_releases(kept)
     pages = type(api._transport).page
@@ -411,7 +411,7 @@ def test_coverage_gives_the_gaps_of_a_span_and_counts_instants(api: ObservatoryA
 def test_releases_of_all_datasets_are_listed_by_dataset_and_period(
     api: ObservatoryApi, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("observatory.client.catalogue.PAGE", 2)
+    monkeypatch.setattr("observatory.client.connection.PAGE", 2)
     other = api.post_dataset(
         Dataset(
             name="other",

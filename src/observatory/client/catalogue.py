@@ -4,35 +4,12 @@ The verbs are those of the use cases: get_ answers one record or all of them, po
 fields that are given (and creates where there is no id), delete_ removes. All raise the errors of the server.
 """
 
-import warnings
-from typing import Any
-
-from ..errors import NotFound
-from ..records import (
-    PAGE,
-    Dataset,
-    DatasetType,
-    Organisation,
-    R,
-    Record,
-    TableType,
-    Workflow,
-    WorkflowType,
-    is_given,
-    kind_of,
-)
-from ..rules import normal
-from .transport import Transport
+from ..records import Dataset, DatasetType, Organisation, TableType, Workflow, WorkflowType
+from .connection import Connection
 
 
-class ListWasCut(UserWarning):
-    """There is more than the limit that was asked for: what is not in the list may exist nevertheless."""
-
-
-class Catalogue:
+class Catalogue(Connection):
     """The methods of organisations, workflows, types and datasets."""
-
-    _transport: Transport
 
     def get_organisation(self, id: int) -> Organisation:
         """Returns an organisation."""
@@ -177,55 +154,3 @@ class Catalogue:
     def delete_dataset(self, id: int) -> None:
         """Removes a dataset that has no releases."""
         self._delete(Dataset, id)
-
-    # What the methods have in common.
-
-    def _get(self, kind: type[R], id: int) -> R:
-        return self._transport.call("GET", f"{kind.path}/{int(id)}", kind)
-
-    def _get_typed(self, kind: type[R], id: int | None, type_id: str | None) -> R:
-        if id is not None:
-            return self._get(kind, id)
-        if type_id is None:
-            raise TypeError(f"a {kind.__name__} is asked for by its id or its type_id")
-        found = self._list(kind, None, type_id=type_id)
-        if not found:
-            raise NotFound(f"{kind.__name__} {type_id!r} does not exist")
-        return found[0]
-
-    def _list(self, kind: type[R], limit: int | None, **asked: Any) -> list[R]:
-        if limit is not None and limit < 0:
-            raise ValueError("a limit is the most to answer: it must not be below 0")
-        found: list[R] = []
-        after: str | None = None
-        while True:
-            # One more than asked for tells whether there is more.
-            size = PAGE if limit is None else min(PAGE, limit + 1 - len(found))
-            place = {"limit": size, "after": after}
-            page, after = self._transport.page(kind.path, list[kind], asked | place)  # type: ignore[valid-type] # R at run time
-            found += page
-            if after is None or (limit is not None and len(found) > limit):
-                break
-        if limit is not None and len(found) > limit:
-            said = f"there are more {kind.path} than the limit of {limit}: leave it out for all of them"
-            warnings.warn(said, ListWasCut, stacklevel=3)
-        return found[:limit]
-
-    def _post(self, record: R) -> R:
-        # Not repeated: if only the answer was lost, the repetition would find its own record in the way.
-        return self._transport.call(
-            "POST", record.path, kind_of(record), body=normal(record), repeatable=False
-        )
-
-    def _put(self, record: R) -> R:
-        if not is_given(record.id):
-            return self._post(record)
-        # With a version it is not repeatable: the first attempt may have raised it.
-        repeatable = not is_given(record.version)
-        path = f"{record.path}/{int(record.id)}"
-        return self._transport.call(
-            "PATCH", path, kind_of(record), body=normal(record), repeatable=repeatable
-        )
-
-    def _delete(self, kind: type[Record], id: int) -> None:
-        self._transport.call("DELETE", f"{kind.path}/{int(id)}", type(None), repeatable=False)
