@@ -102,6 +102,12 @@ class Served:
         said = self._process.stdout.readline()
         assert said == f"listening on {self.url}\n", said
 
+    @property
+    def pid(self) -> int:
+        """The process that was started; with one worker, the one that answers."""
+        assert self._process
+        return self._process.pid
+
     def kill(self) -> None:
         """Kills all its processes at once, with no time to finish anything."""
         assert self._process
