@@ -66,7 +66,7 @@ class Connection:
             # One more than asked for tells whether there is more.
             size = PAGE if limit is None else min(PAGE, limit + 1 - len(found))
             place = {"limit": size, "after": after}
-            page, after = self._transport.page(kind.path, list[kind], asked | place)  # type: ignore[valid-type] # R at run time
+            page, after = self._transport.page(kind.path, kind, asked | place)
             found += page
             if after is None or (limit is not None and len(found) > limit):
                 break
