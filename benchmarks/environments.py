@@ -75,7 +75,7 @@ def _made(name: str, installs: list[list[str]]) -> Path:
 
 def _tools(python: Path) -> tuple[list[str], list[str]]:
     """Returns the commands that make an environment and install into it: uv's, or Python's own."""
-    if uv := shutil.which("uv"):
+    if uv := shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv"):
         install = [uv, "pip", "install", "--quiet", "--python", str(python)]
         return [uv, "venv", "--quiet", "--python", sys.executable], install
     return [sys.executable, "-m", "venv"], [str(python), "-m", "pip", "install", "--quiet"]
