@@ -23,7 +23,7 @@ def main() -> None:
     """Measures the parts that are asked for; all that was started is stopped, also after Ctrl-C."""
     asked = _arguments()
     rounds = asked.rounds or (2 if asked.quick else 7)
-    # So that a TERM unwinds like a Ctrl-C, and leaves no server behind; a shell may have had the latter ignored.
+    # Both unwind and leave no server behind. A shell has a command that it runs behind it ignore Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with _folder() as folder:
