@@ -35,7 +35,7 @@ format: $(LOCKED)
 # Installs what the lock says, by version and hash. uv is itself locked; it only makes this quicker than pip.
 $(LOCKED): requirements.lock pyproject.toml
 	@echo "setting up .venv (about a minute the first time)"
-	@$(PYTHON) -m venv --clear .venv 2>/dev/null || python3 -m venv --clear .venv
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv 2>/dev/null || python3 -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.uv.lock
 	@$(BIN)/uv pip sync --quiet --require-hashes requirements.lock --python $(BIN)/python
 	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable . --python $(BIN)/python

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from msgspec import structs
 
-from ..records import Dataset, DatasetRelease, State
+from ..records import Dataset, DatasetRelease, Settled, State
 from .book import opened
 from .keys import id_of
 from .options import json_object
@@ -86,7 +86,7 @@ def add(
     published: Annotated[datetime | None, _moment("When its source published it.")] = None,
     ingestion_start: Annotated[datetime | None, _moment("When loading it began.")] = None,
     ingestion_end: Annotated[datetime | None, _moment("When loading it ended.")] = None,
-    state: Annotated[State | None, typer.Option(help="What became of it.  [default: present]")] = None,
+    state: Annotated[Settled | None, typer.Option(help="What became of it.  [default: present]")] = None,
     reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why it is in this state.")] = None,
     extras: Annotated[
         str | None, typer.Option(metavar="JSON", help="What else is kept of it, as a JSON object.")

@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import logging
 import os
 import socket
 import threading
@@ -90,6 +91,9 @@ def _prepare(settings: Settings) -> None:
         open_database(settings.database_url)  # names a wrong URL before anything is made of it
         upgrade(settings.database_url)
         return
+
+    # It tells of every attempt, where one error is enough.
+    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
 
     async def check() -> None:
         book = open_database(settings.database_url)

@@ -45,7 +45,7 @@ class Connection:
             self._transport.close()
 
     def _get(self, kind: type[R], id: int) -> R:
-        return self._transport.call("GET", f"{kind.path}/{int(id)}", kind)
+        return self._transport.call("GET", f"{kind.path}/{number(id)}", kind)
 
     def _get_typed(self, kind: type[R], id: int | None, type_id: str | None) -> R:
         if id is not None:
@@ -86,10 +86,17 @@ class Connection:
             return self._post(record)
         # With a version it is not repeatable: the first attempt may have raised it.
         repeatable = not is_given(record.version)
-        path = f"{record.path}/{int(record.id)}"
+        path = f"{record.path}/{number(record.id)}"
         return self._transport.call(
             "PATCH", path, kind_of(record), body=normal(record), repeatable=repeatable
         )
 
     def _delete(self, kind: type[Record], id: int) -> None:
-        self._transport.call("DELETE", f"{kind.path}/{int(id)}", type(None), repeatable=False)
+        self._transport.call("DELETE", f"{kind.path}/{number(id)}", type(None), repeatable=False)
+
+
+def number(id: object) -> int:
+    """Returns an id; raises Invalid for what is none, such as the None of a look-up that found nothing."""
+    if not isinstance(id, int) or isinstance(id, bool):
+        raise Invalid(f"{id!r} is no id", {"id": "give the number of the record"})
+    return id

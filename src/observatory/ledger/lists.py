@@ -1,7 +1,7 @@
 """Releases in their order: by dataset, period and revision; and which of the available ones are missing."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from .tables import dataset_releases as table
 from .tables import holdings
 
 ORDER = (table.c.dataset_id, table.c.start_date, table.c.end_date, table.c.revision)
+MICROSECOND, NOTHING = timedelta(microseconds=1), timedelta()
 LONGEST = Statement(select(holdings.c.longest).where(holdings.c.dataset_id == bindparam("dataset")))
 
 
@@ -49,7 +50,9 @@ async def listed(tx: Transaction, wanted: Wanted) -> list[DatasetRelease]:
     if wanted.dataset is not None:
         values["dataset"] = wanted.dataset
     if wanted.span:
-        values |= {"since": wanted.span.start_date, "until": wanted.span.end_date}
+        # A span of no length asks for what touches that moment.
+        until = wanted.span.end_date + (MICROSECOND if wanted.span.is_instant else NOTHING)
+        values |= {"since": wanted.span.start_date, "until": until}
         values["reach"] = await _reach(tx, wanted)
     if wanted.after:
         values |= {f"after_{name}": value for name, value in wanted.after._asdict().items()}

@@ -1,14 +1,17 @@
 """Bringing a database to the schema of this version, by migrations that are run one after another."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
+from sqlalchemy.exc import OperationalError
 
 from ..errors import Unavailable
-from .database import Database, Transaction, row
+from .database import Database, Transaction, open_database, row
 from .statements import Statement
 from .tables import schema_version
 
@@ -26,23 +29,18 @@ def head() -> str:
 
 
 def upgrade(url: str, to: str = "head") -> None:
-    """Brings a database to a version of the schema; what is there is kept. Several may do so at once."""
-    engine = _engine(url)
-    try:
-        with engine.begin() as connection:
-            command.upgrade(_config(connection), to)
-    finally:
-        engine.dispose()
+    """Brings a database to a version of the schema; what is there is kept. Several may do so at once.
+
+    Raises Unavailable where the database cannot be used, Invalid for a URL that is of none.
+    """
+    with _migrating(url) as config:
+        command.upgrade(config, to)
 
 
 def downgrade(url: str, to: str) -> None:
     """Takes a database back to an earlier version; `base` removes all that is in it."""
-    engine = _engine(url)
-    try:
-        with engine.begin() as connection:
-            command.downgrade(_config(connection), to)
-    finally:
-        engine.dispose()
+    with _migrating(url) as config:
+        command.downgrade(config, to)
 
 
 async def check_version(database: Database) -> None:
@@ -62,6 +60,20 @@ async def check_version(database: Database) -> None:
 async def _version(tx: Transaction) -> str | None:
     found = await row(tx, VERSION, {})
     return str(found[0]) if found else None
+
+
+@contextmanager
+def _migrating(url: str) -> Iterator[Config]:
+    """Gives the configuration of migrations that are all made, or none."""
+    open_database(url)  # names a wrong URL, and a driver that is not installed
+    engine = _engine(url)
+    try:
+        with engine.begin() as connection:
+            yield _config(connection)
+    except OperationalError as error:
+        raise Unavailable(f"{_hidden(url)} cannot be used: {error.orig}") from error
+    finally:
+        engine.dispose()
 
 
 def _config(connection: Connection | None = None) -> Config:
