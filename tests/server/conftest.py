@@ -1,7 +1,9 @@
 """A caller that sends what our client never would, and a look into the tables behind the server."""
 
+import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import sqlite3
@@ -82,12 +84,23 @@ def contents(database_url: str) -> Callable[[], Contents]:
     return on_sqlite if database_url.startswith("sqlite") else on_postgresql
 
 
+def free_port() -> int:
+    """Returns a port that nobody takes while a server is away.
+
+    Those that the system gives out would not do: a client that calls a server which is gone may be given the
+    very port it calls, and then talks to itself.
+    """
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
 class Served:
     """`observatory serve` in processes of its own, which can be killed and started again at one address."""
 
     def __init__(self, database_url: str, workers: int = 1) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._command = [sys.executable, "-c", "from observatory.cli import main; main()", "serve"]
         self._command += [f"--port={self.port}", f"--workers={workers}", f"--database-url={database_url}"]

@@ -73,7 +73,7 @@ class Writers:
         mine = [(dataset, number) for dataset in self.datasets for number in range(seed, self.each, THREADS)]
         random.Random(seed).shuffle(mine)
         with ObservatoryApi(self.url, timeout=10) as api:
-            while mine:
+            while mine and not self._ending.is_set():
                 told = [day(*one) for one in mine[: 10 if len(mine) % 3 else 1]]
                 try:
                     if len(told) == 1:
