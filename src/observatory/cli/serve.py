@@ -122,9 +122,11 @@ def _announce(listener: socket.socket) -> None:
     """Says where the server listens, once it answers there."""
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    # Not through the proxy that the environment may name: it does not know this machine.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while True:
         try:
-            urllib.request.urlopen(f"{url}/livez", timeout=1).close()
+            direct.open(f"{url}/livez", timeout=1).close()
         except OSError:
             time.sleep(0.05)
         else:
