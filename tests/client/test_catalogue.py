@@ -108,3 +108,13 @@ def test_lists_are_whole_however_many_pages_they_take(
     created = [api.post_organisation(Organisation(name=str(i))) for i in range(5)]
 
     assert api.get_organisations() == created
+
+
+def test_what_is_told_as_it_is_changes_nothing(api: ObservatoryApi, dataset: Dataset) -> None:
+    assert api.put_dataset(dataset) == dataset
+    assert api.put_dataset(Dataset(id=dataset.id, address=dataset.address)) == dataset
+
+
+def test_what_is_no_id_is_named(api: ObservatoryApi) -> None:
+    with pytest.raises(Invalid, match="None is no id"):
+        api.get_dataset(None)  # type: ignore[arg-type] # what a look-up that found nothing gives

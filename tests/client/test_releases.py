@@ -3,6 +3,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+import httpx2
 import pendulum
 import pytest
 
@@ -252,12 +253,29 @@ def test_a_change_of_state_needs_a_reason(api: ObservatoryApi, dataset: Dataset)
 def test_what_is_superseded_is_history_and_stays_so(api: ObservatoryApi, dataset: Dataset) -> None:
     first = api.post_dataset_release(release(dataset, 0, 1))
     api.put_dataset_release(DatasetRelease(id=first.id, state="withdrawn", reason="bad"))
-    second = api.post_dataset_release(release(dataset, 0, 1))
+    api.post_dataset_release(release(dataset, 0, 1))
 
     with pytest.raises(Conflict, match="is history"):
         api.put_dataset_release(DatasetRelease(id=first.id, state="present", reason="good after all"))
-    with pytest.raises(Conflict, match="2 revisions"):
-        api.delete_dataset_release(second.id)
+    with pytest.raises(Conflict, match="revision 1 of 2: delete the later ones first"):
+        api.delete_dataset_release(first.id)
+
+
+def test_what_was_revised_is_deleted_latest_first_and_can_be_recorded_again(
+    api: ObservatoryApi, dataset: Dataset
+) -> None:
+    first = api.post_dataset_release(release(dataset, 0, 1))
+    api.put_dataset_release(DatasetRelease(id=first.id, state="withdrawn", reason="bad"))
+    second = api.post_dataset_release(release(dataset, 0, 1))
+    api.delete_dataset_release(second.id)
+
+    assert api.get_coverage(dataset.id).runs == []
+    assert [r.period for r in api.get_missing_releases(dataset.id, [first.period])] == [first.period]
+    again = api.post_dataset_release(release(dataset, 0, 1))
+    assert again.revision == 2
+    api.delete_dataset_release(again.id)
+    api.delete_dataset_release(first.id)
+    api.delete_dataset(dataset.id)
 
 
 def test_a_withdrawn_release_can_be_found_good_after_all(api: ObservatoryApi, dataset: Dataset) -> None:
@@ -327,6 +345,32 @@ def test_a_batch_item_by_item_answers_for_each(api: ObservatoryApi, dataset: Dat
     ]
     assert answers[0] == answers[4]
     assert len(api.get_dataset_releases(dataset_id=dataset.id)) == 2
+
+
+def test_what_is_wrong_before_it_is_sent_stands_in_its_place_too(
+    api: ObservatoryApi, dataset: Dataset
+) -> None:
+    answers = api.post_dataset_releases([release(dataset, 1, 0), release(dataset, 0, 1)], atomic=False)
+
+    assert [type(answer) for answer in answers] == [Invalid, DatasetRelease]
+
+
+def test_of_two_alike_in_a_batch_one_is_new(api: ObservatoryApi, dataset: Dataset, server_url: str) -> None:
+    day = {"dataset": {"id": dataset.id}, "start_date": "2021-01-01T00:00:00Z"}
+    told = [{**day, "end_date": "2021-01-02T00:00:00Z"}] * 2
+    answers = httpx2.post(f"{server_url}/v1/dataset-releases/batch", json={"releases": told}).json()
+
+    assert [answer["status"] for answer in answers] == [201, 200]
+
+
+def test_a_span_of_no_length_is_a_moment(api: ObservatoryApi, dataset: Dataset) -> None:
+    month, snapshot = api.post_dataset_releases([release(dataset, 0, 31), release(dataset, 3, 3)])
+    third = DAY_0 + timedelta(3)
+
+    assert api.get_dataset_releases(dataset_id=dataset.id, start_date=third, end_date=third) == [
+        month,
+        snapshot,
+    ]
 
 
 def test_an_atomic_batch_names_every_item_that_is_wrong(api: ObservatoryApi, dataset: Dataset) -> None:

@@ -19,7 +19,8 @@ HOLD = Statement(
     select(datasets.c.name, holdings.c.longest)
     .join_from(holdings, datasets)
     .where(holdings.c.dataset_id == bindparam("dataset"))
-    .with_for_update(key_share=True, of=holdings)
+    # The dataset first, as whoever deletes it does: so the two never wait for each other crosswise.
+    .with_for_update(key_share=True, of=[datasets, holdings])
 )
 BEGIN = InsertMany(holdings, ["dataset_id", "longest"], key=["dataset_id"])
 NAME = Statement(select(datasets.c.name).where(datasets.c.id == bindparam("dataset")))

@@ -23,8 +23,8 @@ IDENTITY = ("start_date", "end_date", "revision")
 
 DATASET = Statement(select(table.c.dataset_id).where(table.c.id == bindparam("key")))
 DELETE = Statement(delete(table).where(table.c.id == bindparam("key")))
-REVISIONS = Statement(
-    select(func.count()).where(
+NEWEST = Statement(
+    select(func.max(table.c.revision)).where(
         table.c.dataset_id == bindparam("dataset"),
         table.c.start_date == bindparam("start"),
         table.c.end_date == bindparam("end"),
@@ -58,15 +58,16 @@ async def change(tx: Transaction, told: DatasetRelease) -> DatasetRelease:
 
 
 async def remove(tx: Transaction, id: int) -> None:
-    """Removes a release; raises Conflict where its period has other revisions, which tell of each other."""
+    """Removes a release; raises Conflict where its period has a later revision, which is to go first."""
     dataset_id = await _dataset(tx, id)
     held = await hold(tx, dataset_id)
     recorded = await fetch(tx, id)
     asked = {"dataset": dataset_id, "start": recorded.start_date, "end": recorded.end_date}
-    [[revisions]] = await tx.rows(REVISIONS, asked)
-    if revisions > 1:
-        cure = "withdraw it with a reason instead"
-        raise Conflict(f"release {id} is one of {revisions} revisions of its period: {cure}")
+    [[newest]] = await tx.rows(NEWEST, asked)
+    if newest > recorded.revision:
+        raise Conflict(
+            f"release {id} is revision {recorded.revision} of {newest}: delete the later ones first"
+        )
     await tx.rows(DELETE, {"key": id})
     await uncover(tx, dataset_id, held.longest, [recorded.period])
 
