@@ -18,6 +18,8 @@ from ..settings import Settings, read
 
 database = typer.Typer(no_args_is_help=True, help="The database that keeps the book.")
 
+LAST_PORT = 65535
+
 DatabaseUrl = Annotated[
     str | None,
     typer.Option(
@@ -32,7 +34,10 @@ def serve(
         str | None, typer.Option(metavar="HOST", help="The address to listen on.  [default: 127.0.0.1]")
     ] = None,
     port: Annotated[
-        int | None, typer.Option(metavar="PORT", help="The port; 0 takes a free one.  [default: 5002]")
+        int | None,
+        typer.Option(
+            metavar="PORT", help="The port; 0 takes a free one.  [default: 5002]", min=0, max=LAST_PORT
+        ),
     ] = None,
     database_url: DatabaseUrl = None,
     workers: Annotated[
@@ -46,6 +51,7 @@ def serve(
     """
     settings = _settings(host=host, port=port, database_url=database_url, workers=workers)
     _check_host(settings.host)
+    _check_numbers(settings)
     _prepare(settings)
     # Each worker process reads these again.
     os.environ["OBSERVATORY_DATABASE_URL"] = settings.database_url
@@ -81,6 +87,17 @@ def _check_host(host: str) -> None:
         "listen on 127.0.0.1; the server has no access keys yet, and whoever reached it could change the book"
     )
     raise Invalid(f"{host} is not an address of this machine alone", {"host": cure})
+
+
+def _check_numbers(settings: Settings) -> None:
+    """Raises Invalid for numbers of the environment that the options would not take."""
+    if not 0 <= settings.port <= LAST_PORT:
+        cure = f"must be 0 to {LAST_PORT}; 0 takes a free one"
+        raise Invalid(f"{settings.port} is no port", {"OBSERVATORY_PORT": cure})
+    if settings.workers < 1:
+        raise Invalid(
+            f"{settings.workers} processes answer nobody", {"OBSERVATORY_WORKERS": "must be 1 or more"}
+        )
 
 
 def _prepare(settings: Settings) -> None:
