@@ -121,10 +121,10 @@ class Served:
         assert self._process
         return self._process.pid
 
-    def kill(self) -> None:
-        """Kills all its processes at once, with no time to finish anything."""
+    def kill(self, *, first_only: bool = False) -> None:
+        """Kills all its processes at once, or the one that was started, with no time to finish anything."""
         assert self._process
-        os.killpg(self._process.pid, signal.SIGKILL)
+        (os.kill if first_only else os.killpg)(self._process.pid, signal.SIGKILL)
         self._end()
 
     def stop(self) -> None:

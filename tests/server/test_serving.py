@@ -1,10 +1,13 @@
 """`observatory serve` as an operator has it: where proxies are set, and when its first process is killed."""
 
+import contextlib
+import socket
+import time
 from collections.abc import Callable
 
 import pytest
 
-from observatory import ObservatoryApi, Unavailable
+from observatory import ObservatoryApi, Organisation, Unavailable
 
 from .conftest import Served
 
@@ -35,3 +38,27 @@ def test_no_proxy_is_asked_for_this_machine(
 def test_the_proxy_is_asked_for_other_machines(proxied: None) -> None:
     with ObservatoryApi("http://observatory.invalid") as api, pytest.raises(Unavailable, match="refused"):
         api.get_table_types()
+
+
+@ONE
+def test_workers_end_with_the_process_that_started_them_even_if_it_is_killed(
+    served: Callable[..., Served], database_url: str
+) -> None:
+    server = served(database_url, workers=2)
+    with ObservatoryApi(server.url) as api:
+        api.post_organisation(Organisation(name="kept"))
+        server.kill(first_only=True)
+        assert taken_for_long(server.port) is False
+    server.start()
+    with ObservatoryApi(server.url) as api:
+        assert [found.name for found in api.get_organisations()] == ["kept"]
+
+
+def taken_for_long(port: int) -> bool:
+    """Whether a port is taken for five seconds more."""
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return False
+        time.sleep(0.05)
+    return True
