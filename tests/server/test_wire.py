@@ -45,34 +45,58 @@ def asked(path: bytes = b"/v1/organisations", *headers: bytes, method: bytes = b
 
 
 WELL = [
-    asked(b"/v1/organisations", b"Host: a"),
-    asked(b"/v1/organisations", b"Host: \xff\xfe\x80"),
-    asked(b"/v1/organisations", b"Host: http://[::1"),
-    asked(b"/v1/organisations", b"Host: a:99999999"),
-    asked(b"/v1/organisations", b"Host: a", b"Cookie: " + b"a=b; " * 1000),
-    asked(b"/v1/organisations", b"Host: a", b"X-Forwarded-For: \xff", b"X-Forwarded-Proto: nonsense"),
-    asked(b"/v1/organisations", b"Host: a", b"Accept: \xff/\xff;q=nan", b"Accept-Encoding: \xff"),
-    asked(b"/v1/organisations", b"Host: a", b"Content-Type: \xff\xff; charset=\xff"),
-    asked(b"/v1/organisations", b"Host: a", b"Authorization: Bearer \xff\x80"),
-    asked(b"/v1/organisations", b"Host: a", b"If-Modified-Since: tomorrow", b"Range: bytes=5-1"),
-    asked(b"http://b/v1/organisations", b"Host: a"),
+    asked(b"/v1/organisations", b"Host: localhost"),
+    asked(b"/v1/organisations", b"Host: LOCALHOST:"),
+    asked(b"/v1/organisations", b"Host: 127.1.2.3:99999999"),
+    asked(b"/v1/organisations", b"Host: [::1]:80"),
+    asked(b"/v1/organisations", b"Host: localhost", b"Cookie: " + b"a=b; " * 1000),
+    asked(b"/v1/organisations", b"Host: localhost", b"X-Forwarded-For: \xff", b"X-Forwarded-Proto: nonsense"),
+    asked(b"/v1/organisations", b"Host: localhost", b"Accept: \xff/\xff;q=nan", b"Accept-Encoding: \xff"),
+    asked(b"/v1/organisations", b"Host: localhost", b"Content-Type: \xff\xff; charset=\xff"),
+    asked(b"/v1/organisations", b"Host: localhost", b"Authorization: Bearer \xff\x80"),
+    asked(b"/v1/organisations", b"Host: localhost", b"If-Modified-Since: tomorrow", b"Range: bytes=5-1"),
+    asked(b"http://b/v1/organisations", b"Host: localhost"),
+]
+# Where the page of another site may have had its name lead.
+ELSEWHERE = [
+    b"example.org",
+    b"example.org:5002",
+    b"localhost.example.org",
+    b"127.0.0.1.example.org",
+    b"127.0.0.1@example.org",
+    b"example.org:127.0.0.1",
+    b"192.168.0.1",
+    b"0.0.0.0",
+    b"[::]",
+    b"\xff\xfe\x80",
+    b"http://[::1",
+    b"",
 ]
 BAD = [
-    asked(b"/v1/organisations?name=" + b"x" * 70_000, b"Host: a"),
-    asked(b"/v1/" + b"x" * 70_000, b"Host: a"),
-    asked(b"/v1/organisations?" + b"&".join(b"a%d=1" % i for i in range(5000)), b"Host: a"),
-    asked(b"/v1/organisations", b"Host: a", b"X-Long: " + b"x" * 70_000),
-    asked(b"/v1/organisations", b"Host: a", *[b"X-%d: 1" % i for i in range(5000)]),
-    asked(b"/v1/organisations\xff\xfe", b"Host: a"),
-    asked(b"/v1/%c0%af%2e%2e", b"Host: a"),
-    asked(b"*", b"Host: a"),
-    asked(b"", b"Host: a"),
-    asked(b"/v1/organisations", b"Host: a", b"Content-Length: 5", b"Content-Length: 6", method=b"POST"),
-    asked(b"/v1/organisations", b"Host: a", b"Content-Length: -1", method=b"POST"),
-    asked(b"/v1/organisations", b"Host: a", b"Content-Length: x", method=b"POST"),
-    asked(b"/v1/organisations", b"Host: a", b"Transfer-Encoding: gzip, chunked", method=b"POST"),
-    asked(b"/v1/organisations", b"Host: a", b"Transfer-Encoding: chunked", method=b"POST") + b"zz\r\n",
-    asked(b"/v1/organisations", b"Host: a", b"Upgrade: websocket", b"Connection: Upgrade", method=b"POST"),
+    asked(b"/v1/organisations?name=" + b"x" * 70_000, b"Host: localhost"),
+    asked(b"/v1/" + b"x" * 70_000, b"Host: localhost"),
+    asked(b"/v1/organisations?" + b"&".join(b"a%d=1" % i for i in range(5000)), b"Host: localhost"),
+    asked(b"/v1/organisations", b"Host: localhost", b"X-Long: " + b"x" * 70_000),
+    asked(b"/v1/organisations", b"Host: localhost", *[b"X-%d: 1" % i for i in range(5000)]),
+    asked(b"/v1/organisations\xff\xfe", b"Host: localhost"),
+    asked(b"/v1/%c0%af%2e%2e", b"Host: localhost"),
+    asked(b"*", b"Host: localhost"),
+    asked(b"", b"Host: localhost"),
+    asked(
+        b"/v1/organisations", b"Host: localhost", b"Content-Length: 5", b"Content-Length: 6", method=b"POST"
+    ),
+    asked(b"/v1/organisations", b"Host: localhost", b"Content-Length: -1", method=b"POST"),
+    asked(b"/v1/organisations", b"Host: localhost", b"Content-Length: x", method=b"POST"),
+    asked(b"/v1/organisations", b"Host: localhost", b"Transfer-Encoding: gzip, chunked", method=b"POST"),
+    asked(b"/v1/organisations", b"Host: localhost", b"Transfer-Encoding: chunked", method=b"POST")
+    + b"zz\r\n",
+    asked(
+        b"/v1/organisations",
+        b"Host: localhost",
+        b"Upgrade: websocket",
+        b"Connection: Upgrade",
+        method=b"POST",
+    ),
     b"\x16\x03\x01\x02\x00\x01\x00",  # somebody speaks TLS
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     b"GET /v1/organisations\r\n\r\n",
@@ -92,6 +116,19 @@ def test_odd_headers_do_no_harm(raw: Callable[[bytes], bytes]) -> None:
 
 
 @ONE
+def test_what_is_asked_of_another_name_is_refused(raw: Callable[[bytes], bytes], server_url: str) -> None:
+    for path in (b"/v1/organisations", b"/v1/openapi.json", b"/docs", b"/livez"):
+        answered = {host: raw(asked(path, b"Host: " + host)) for host in ELSEWHERE}
+        assert {host: line for host, line in answered.items() if line[9:12] not in (b"421", b"400")} == {}
+
+    refused = httpx2.get(f"{server_url}/v1/organisations", headers={"Host": "example.org"})
+    assert refused.status_code == refused.json()["status"] == 421
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert "'example.org'" in refused.json()["detail"]
+    assert "ask 127.0.0.1" in refused.json()["detail"]
+
+
+@ONE
 def test_what_is_not_to_be_served_is_refused_and_never_a_mistake_of_ours(
     raw: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -107,7 +144,7 @@ def test_a_caller_that_hangs_up_in_the_middle_of_its_body_leaves_nothing(
     server_url: str, api: ObservatoryApi, caplog: pytest.LogCaptureFixture
 ) -> None:
     address = urlsplit(server_url)
-    head = asked(b"/v1/organisations", b"Host: a", b"Content-Type: application/json", method=b"POST")
+    head = asked(b"/v1/organisations", b"Host: localhost", b"Content-Type: application/json", method=b"POST")
     for _ in range(5):
         with socket.create_connection((address.hostname, address.port)) as connection:
             told = head.replace(b"Connection: close", b"Content-Length: 100")
@@ -123,7 +160,7 @@ def test_slow_callers_hold_up_nobody_else(server_url: str, api: ObservatoryApi) 
         for _ in range(200):
             connection = socket.create_connection((address.hostname, address.port))
             stack.enter_context(connection)
-            connection.sendall(b"POST /v1/organisations HTTP/1.1\r\nHost: a\r\nContent-Le")
+            connection.sendall(b"POST /v1/organisations HTTP/1.1\r\nHost: localhost\r\nContent-Le")
         assert len(api.get_table_types()) == 3
 
 

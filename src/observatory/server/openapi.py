@@ -50,6 +50,7 @@ PROBLEMS = {
     "409": "The book says otherwise.",
     "413": "The body is too large.",
     "415": "The body is not declared as application/json.",
+    "421": "It was asked of a name that is not this machine's own.",
     "422": "The input cannot be accepted; `fields` says which field is wrong and the cure.",
     "500": "The server made a mistake.",
     "503": "It cannot be done now; repeat it.",
