@@ -1,5 +1,6 @@
 """Bringing a database to the schema of this version, by migrations that are run one after another."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from ..errors import Unavailable
 from .database import Database, Transaction, open_database, row
@@ -70,7 +71,7 @@ def _migrating(url: str) -> Iterator[Config]:
     try:
         with engine.begin() as connection:
             yield _config(connection)
-    except OperationalError as error:
+    except DatabaseError as error:
         raise Unavailable(f"{_hidden(url)} cannot be used: {error.orig}") from error
     finally:
         engine.dispose()
@@ -111,6 +112,8 @@ def _begin_on_postgresql(connection: Connection) -> None:
 
 
 def _hidden(url: str) -> str:
-    """Returns a URL without the password that may be in it."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2] if '@' in rest else rest}"
+    """Returns a URL without the password that may be in it, before the host or among the parameters."""
+    scheme, _, rest = re.sub(r"([?&]\w*password=)[^&]*", r"\1…", url).partition("://")
+    login, at, place = rest.rpartition("@")
+    user, colon, _ = login.partition(":")
+    return f"{scheme}://{user}{colon and ':…'}{at}{place}"
