@@ -105,6 +105,14 @@ def test_wrong_tags_are_refused(caller: Caller, dataset: Dataset) -> None:
         assert (problem.status, problem.fields) == (422, {"tags"}), tags[:40]
 
 
+def test_tags_that_are_no_text_are_told_how_to_be_one(caller: Caller, dataset: Dataset) -> None:
+    for path, body in (("/workflows/1", {"tags": ["a"]}), ("/datasets/1", {"workflow": {"tags": None}})):
+        problem = caller.problem("PATCH", path, json.dumps(body))
+        assert problem.status == 422
+        [said] = json.loads(problem.text)["fields"].values()
+        assert said == 'must be a text that holds a JSON list, as in "[\\"sales\\"]"'
+
+
 def test_a_body_that_is_not_declared_as_json_is_not_read(
     caller: Caller, contents: Callable[[], Contents]
 ) -> None:

@@ -21,6 +21,7 @@ CURES = {
     "Expected `datetime` with a timezone component": "has no time zone: add one, as in 2021-01-01T00:00:00Z",
     NO_TIME: "is no time: write one as 2021-01-01T00:00:00Z",
 }
+TAGS = 'must be a text that holds a JSON list, as in "[\\"sales\\"]"'
 PATTERN = "Expected `str` matching regex"  # the only one there is
 UNKNOWN = "Object contains unknown field "
 
@@ -61,6 +62,8 @@ def invalid(said: str, root: str = "$") -> Invalid:
     if why.startswith(UNKNOWN):
         name = why.removeprefix(UNKNOWN).strip("`")
         field, why = f"{field}.{name}".lstrip("."), "is not a field of it: look at its spelling"
+    if field.rpartition(".")[2] == "tags" and why.startswith("Expected `str`, got"):
+        why = TAGS
     return Invalid("the input is not what is expected", {field or "body": cure(why)})
 
 
