@@ -46,7 +46,7 @@ def test_the_document_is_valid(document: dict[str, Any]) -> None:
 
 def test_every_route_is_in_the_document(document: dict[str, Any], tmp_path: Path) -> None:
     app = create_app(Settings(database_url=f"sqlite:///{tmp_path}/a.db"))
-    hidden = {"/docs", "/docs/{name}", "/v1/openapi.json"}
+    hidden = {"/", "/docs", "/docs/{name}", "/v1/openapi.json"}
     served = {
         (route.path_format, method.lower())
         for route in app.routes
@@ -71,6 +71,18 @@ def test_every_operation_says_what_it_is(document: dict[str, Any]) -> None:
         for parameter in operation.get("parameters", []):
             assert parameter["schema"]
     assert {kind.__name__ for kind in KINDS} <= {tag for operation in found for tag in operation["tags"]}
+
+
+def test_every_list_says_how_its_next_page_is_told(document: dict[str, Any]) -> None:
+    told = {
+        operation["operationId"]: operation["responses"].get("200", {}).get("headers", {}).get("Link")
+        for operation in operations(document)
+    }
+    linked = {id: link for id, link in told.items() if link}
+
+    assert linked.keys() == {id for id in told if id.startswith("list") and id != "listMissing"}
+    assert len(linked) == len(KINDS)
+    assert all('rel="next"' in link["example"] for link in linked.values())
 
 
 def test_every_body_has_a_schema_with_its_limits(document: dict[str, Any]) -> None:
@@ -119,6 +131,14 @@ def test_the_page_needs_nothing_from_elsewhere(server_url: str) -> None:
             assert found.status_code == 200
             assert found.content
     assert not re.search(r"url\(\s*['\"]?https?:", httpx2.get(f"{server_url}/docs/swagger-ui.css").text)
+
+
+def test_the_page_is_found_from_the_root_and_with_a_slash_wherever_all_is_served(server_url: str) -> None:
+    for path, place in (("/", "docs"), ("/docs/", "../docs")):
+        answered = httpx2.get(f"{server_url}{path}")
+        assert (answered.status_code, answered.headers["Location"]) == (302, place)
+        page = httpx2.get(f"{server_url}{path}", follow_redirects=True)
+        assert (page.status_code, page.url.path) == (200, "/docs")
 
 
 def test_no_other_file_is_served_beside_the_page(server_url: str) -> None:

@@ -10,6 +10,7 @@ from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.params import FromPath
+from litestar.response import Redirect
 from litestar.routes import BaseRoute, HTTPRoute
 from litestar.types import ControllerRouterHandler
 
@@ -54,6 +55,16 @@ PROBLEMS = {
     "422": "The input cannot be accepted; `fields` says which field is wrong and the cure.",
     "500": "The server made a mistake.",
     "503": "It cannot be done now; repeat it.",
+}
+
+
+# What a list says beside its records.
+NEXT = {
+    "Link": {
+        "description": "On a full page: the next one, relative to the path, with rel=next.",
+        "schema": {"type": "string"},
+        "example": '<?limit=100&after=100>; rel="next"',
+    }
 }
 
 
@@ -109,8 +120,15 @@ def routes() -> Router:
     """Returns the routes of the page and its assets."""
     static = files("swagger_ui") / "static"
 
+    # Places are relative, because a proxy may serve all of this below a path of its own.
+    @get("/", include_in_schema=False, sync_to_thread=False)
+    def root() -> Redirect:
+        return Redirect("docs")
+
     @get("/docs", include_in_schema=False, media_type=MediaType.HTML, sync_to_thread=False)
-    def reference() -> Response[str]:
+    def reference(request: Request[Any, Any, Any]) -> Response[Any]:
+        if request.scope["raw_path"].endswith(b"/"):  # Litestar takes it from the path
+            return Redirect("../docs")
         return Response(PAGE, media_type=MediaType.HTML, headers={"Content-Security-Policy": POLICY})
 
     @get("/docs/{name:str}", include_in_schema=False, sync_to_thread=True)
@@ -120,13 +138,15 @@ def routes() -> Router:
         headers = {"Cache-Control": "max-age=86400"}
         return Response((static / name).read_bytes(), media_type=ASSETS[name], headers=headers)
 
-    handlers: list[ControllerRouterHandler] = [reference, asset]
+    handlers: list[ControllerRouterHandler] = [root, reference, asset]
     return Router("/", route_handlers=handlers)
 
 
 def _whole(operation: dict[str, Any], bodies: dict[Any, str], answers: dict[str, Any]) -> dict[str, Any]:
     """Returns an operation with its body, which its handler decodes itself, and with every problem."""
     own = {status: said for status, said in operation["responses"].items() if status < "400"}
+    if any(asked["name"] == "limit" for asked in operation.get("parameters", [])):
+        own["200"] = {**own["200"], "headers": NEXT}
     whole = {**operation, "responses": {**own, **answers}}
     if kind := bodies.get(operation["operationId"]):
         content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{kind}"}}}
