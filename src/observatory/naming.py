@@ -67,16 +67,19 @@ def table_name(
 
     The name may be a whole address. A regular table has one name for all releases. A shard bears the end of
     the period, which is the date of a snapshot; a partition the start, which is the date of the data in it.
-    Shards are by day unless a granularity is given. Times are taken in UTC.
+    Shards are by day unless a granularity is given. Times are taken in UTC. Of a table type such as
+    `partitioned_month` what stands before the first underscore says how its tables are named, so that a book
+    can hold one for each granularity.
 
     Raises Invalid for an unknown table type, for a partitioned one without granularity, and for a date that
     is needed and missing or has no time zone.
     """
-    if table_type_id == "regular":
+    kind = table_type_id.partition("_")[0]
+    if kind == "regular":
         return name
-    if table_type_id == "sharded":
+    if kind == "sharded":
         return name + _suffix(granularity or "day", "end_date", end_date)
-    if table_type_id == "partitioned":
+    if kind == "partitioned":
         if granularity is None:
             raise Invalid(
                 f"the table {name} is partitioned by nobody knows what",
@@ -85,7 +88,7 @@ def table_name(
         return f"{name}${_suffix(granularity, 'start_date', start_date)}"
     raise Invalid(
         f"the table type {table_type_id!r} says nothing about the names of tables",
-        {"table_type_id": "one of regular, sharded, partitioned"},
+        {"table_type_id": "regular, sharded or partitioned, or one that begins so, as partitioned_month"},
     )
 
 
@@ -148,7 +151,7 @@ def address_to_gcp_fields(address: str) -> GcpFields:
 
 # Of a project, BigQuery asks for lower case, of a dataset for at most 1024 letters, digits and underscores.
 GCP = re.compile(
-    r"((?:[a-z0-9][a-z0-9.-]*\.[a-z0-9-]+:)?[a-z][a-z0-9-]*[a-z0-9])"
+    r"((?:[a-z0-9][a-z0-9.-]*\.[a-z0-9-]+:)?[a-z](?:[a-z0-9-]*[a-z0-9])?)"
     r"[.:]"
     r"([A-Za-z0-9_]{1,1024})"
     r"\."
@@ -207,7 +210,7 @@ def _dotted(service: str, fewest: int, most: int, form: str) -> Callable[[str], 
 
 def _index(address: str) -> tuple[str]:
     wrong = address != address.lower() or address[0] in "-_+" or re.search(r'[\\/*?"<>|\s,#:]', address)
-    if wrong or address in (".", "..") or len(address.encode()) > 255:
+    if wrong or address in (".", "..") or len(address.encode(errors="replace")) > 255:
         raise _malformed("elasticsearch", address, "the name of an index, in lower case")
     return (address,)
 
