@@ -26,12 +26,42 @@ START, END = datetime(2021, 1, 1, 5, tzinfo=UTC), datetime(2021, 1, 2, tzinfo=UT
         ("partitioned", "day", "mytable$20210101"),
         ("partitioned", "month", "mytable$202101"),
         ("partitioned", "year", "mytable$2021"),
+        ("regular_copy", None, "mytable"),
+        ("sharded_month", "month", "mytable202101"),
+        ("partitioned_hour", "hour", "mytable$2021010105"),
     ],
 )
 def test_a_shard_bears_the_end_of_a_period_and_a_partition_its_start(
     table_type_id: str, granularity: str | None, expected: str
 ) -> None:
     assert table_name("mytable", table_type_id, granularity, START, END) == expected
+
+
+@pytest.mark.parametrize(
+    ("table_type_id", "granularity", "expected"),
+    [
+        ("partitioned_month", "month", "mytable$202101"),
+        ("partitioned_by_hour", "hour", "mytable$2021010105"),
+        ("sharded_year", "year", "mytable2021"),
+        ("sharded_plain", None, "mytable20210102"),
+        ("regular_external", None, "mytable"),
+        # What the id says of the granularity is for people only.
+        ("partitioned_month", "day", "mytable$20210101"),
+    ],
+)
+def test_the_kind_of_a_table_is_what_the_id_of_its_type_begins_with(
+    table_type_id: str, granularity: str | None, expected: str
+) -> None:
+    assert table_name("mytable", table_type_id, granularity, START, END) == expected
+
+
+@pytest.mark.parametrize(
+    "table_type_id", ["", "_", "monthly", "shardedmonth", "month_partitioned", "Sharded"]
+)
+def test_a_table_type_of_no_known_kind_is_told_the_kinds(table_type_id: str) -> None:
+    with pytest.raises(Invalid, match=r"regular, sharded or partitioned.*as partitioned_month") as error:
+        table_name("t", table_type_id, "day", START, END)
+    assert list(error.value.fields) == ["table_type_id"]
 
 
 def test_a_snapshot_of_a_date_needs_nothing_but_the_date() -> None:
@@ -60,6 +90,7 @@ def test_a_whole_address_may_be_named() -> None:
     [
         (("t", "shared", None, START, END), "table_type_id"),
         (("t", "partitioned", None, START, END), "granularity"),
+        (("t", "partitioned_month", None, START, END), "granularity"),
         (("t", "partitioned", "week", START, END), "granularity"),
         (("t", "sharded", None, START, None), "end_date"),
         (("t", "partitioned", "day", None, END), "start_date"),

@@ -108,6 +108,18 @@ def test_an_operator_of_any_kind_is_part_of_the_dag(run_dag: RunDag) -> None:
     assert set(run_dag(dag).values()) == {"success"}
 
 
+def test_operators_of_a_chain_follow_each_other() -> None:
+    workflow = Plain("chain")
+    workflow.add_task(workflow.first)
+    workflow.add_operator_chain([EmptyOperator(task_id="one"), EmptyOperator(task_id="two")])
+    assert edges(workflow.make_dag()) == {"first": {"one"}, "one": {"two"}, "two": set()}
+
+
+def test_a_release_that_ends_before_it_starts_is_refused_where_it_is_made() -> None:
+    with pytest.raises(Invalid, match="end_date: must not be before start_date"):
+        StreamRelease(DAY, date(2021, 1, 1))  # type: ignore[arg-type] # a date is its midnight
+
+
 def test_a_dag_is_made_once_with_what_the_caller_said_of_it() -> None:
     workflow = Plain("made", schedule="@daily", tags=["sales"], default_args={"owner": "sales"}, catchup=True)
     workflow.add_task(workflow.first)

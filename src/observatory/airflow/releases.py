@@ -64,6 +64,11 @@ class StreamRelease(Release):
     start_date: datetime
     end_date: datetime
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.start_date > self.end_date:
+            raise Invalid("a release ends before it starts", {"end_date": "must not be before start_date"})
+
 
 def recorded(release: Release, dataset: Dataset, run: Run) -> DatasetRelease:
     """Returns the record of a release of a dataset; facts that are not known are not given."""

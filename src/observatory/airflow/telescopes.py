@@ -197,7 +197,7 @@ def _check_tables(dataset: Dataset, releases: Sequence[SnapshotRelease]) -> None
     tables = Counter(_table(dataset, release) for release in releases)
     twice = [_day(release) for release in releases if tables[_table(dataset, release)] > 1]
     if twice:
-        cure = "let the table type be sharded, as fine as the releases are"
+        cure = "give the dataset type one that is sharded, as fine as the releases are, such as sharded_hour"
         raise Invalid(f"releases of {', '.join(twice)} would overwrite each other", {"table_type": cure})
 
 

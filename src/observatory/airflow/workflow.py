@@ -112,6 +112,11 @@ class Workflow:
 
         self._append(adopt)
 
+    def add_operator_chain(self, operators: Iterable[BaseOperator]) -> None:
+        """Adds operators one after the other."""
+        for operator in operators:
+            self.add_operator(operator)
+
     @contextmanager
     def parallel_tasks(self) -> Iterator[None]:
         """Adds the tasks in this context beside each other: after what is before it, before what follows."""
