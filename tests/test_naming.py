@@ -26,9 +26,6 @@ START, END = datetime(2021, 1, 1, 5, tzinfo=UTC), datetime(2021, 1, 2, tzinfo=UT
         ("partitioned", "day", "mytable$20210101"),
         ("partitioned", "month", "mytable$202101"),
         ("partitioned", "year", "mytable$2021"),
-        ("regular_copy", None, "mytable"),
-        ("sharded_month", "month", "mytable202101"),
-        ("partitioned_hour", "hour", "mytable$2021010105"),
     ],
 )
 def test_a_shard_bears_the_end_of_a_period_and_a_partition_its_start(
