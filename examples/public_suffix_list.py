@@ -1,6 +1,6 @@
 """The Public Suffix List: under which domains anybody can register names.
 
-    the package publicsuffixlist
+    the Python package publicsuffixlist
 
 A version is not the data's date here. Version 1.1.1.20261021 brought the list of 7 October once more, and
 1.1.2.20261021 corrected it the same day. So the list itself is asked for its date, and that is the period;
