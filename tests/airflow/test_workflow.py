@@ -224,6 +224,76 @@ def test_several_releases_of_one_run_are_recorded_with_their_periods(
     ]
 
 
+def test_facts_that_a_task_finds_out_are_known_to_those_after_it_and_recorded(
+    api: ObservatoryApi, dataset: Dataset, run_dag: RunDag
+) -> None:
+    seen: list[Any] = []
+
+    class Finding(Plain):
+        def make_release(self, **context: Any) -> Release | list[Release]:
+            return [SnapshotRelease(DAY), SnapshotRelease(DAY.replace(day=3), row_count=1)]
+
+        def zeroth(self, releases: list[SnapshotRelease]) -> None:
+            releases[0].row_count, releases[0].digest = 4, "sha256:1"
+            releases[0].extras["rejected"] = 2
+
+        def beside(self, releases: list[SnapshotRelease]) -> None:
+            seen.append(releases[0].row_count)
+            releases[0].published = datetime(2021, 1, 5, tzinfo=UTC)
+
+        def correct(self, releases: list[SnapshotRelease]) -> None:
+            seen.append(releases[0].row_count)
+            releases[0].row_count = 5
+
+    workflow = Finding("finding", dataset.workflow.id)
+    # Their names are in another order than they are.
+    with workflow.parallel_tasks():
+        workflow.add_task(workflow.zeroth)
+        workflow.add_task(workflow.beside)
+    workflow.add_operator(EmptyOperator(task_id="between"))
+    workflow.add_task(workflow.correct)
+    workflow.add_task(workflow.add_new_dataset_releases)
+    assert set(run_dag(workflow.make_dag()).values()) == {"success"}
+
+    assert seen == [None, 4]
+    found, untouched = api.get_dataset_releases(dataset_id=dataset.id)
+    assert (found.row_count, found.digest, found.extras) == (5, "sha256:1", {"rejected": 2})
+    assert found.published == datetime(2021, 1, 5, tzinfo=UTC)
+    assert (untouched.row_count, untouched.digest, untouched.extras) == (1, None, {})
+
+
+def test_what_a_task_sets_before_it_fails_is_not_carried(run_dag: RunDag) -> None:
+    seen: list[Any] = []
+
+    class Failing(Plain):
+        def fails(self, release: SnapshotRelease) -> None:
+            release.row_count = 5
+            raise ValueError
+
+        def looks(self, release: SnapshotRelease) -> None:
+            seen.append(release.row_count)
+
+    workflow = Failing("failing")
+    workflow.add_task(workflow.fails)
+    workflow.add_task(workflow.looks, trigger_rule="all_done")
+    assert run_dag(workflow.make_dag()) == {"fails": "failed", "looks": "success"}
+    assert seen == [None]
+
+
+@pytest.mark.parametrize(("field", "value"), [("row_count", "5"), ("extras", {"rows": object()})])
+def test_a_fact_that_cannot_be_recorded_fails_the_task_that_sets_it(
+    run_dag: RunDag, field: str, value: Any
+) -> None:
+    class Wrong(Plain):
+        def sets(self, release: SnapshotRelease) -> None:
+            setattr(release, field, value)
+
+    workflow = Wrong(f"wrong_{field}")
+    workflow.add_task(workflow.sets)
+    workflow.add_task(workflow.first)
+    assert run_dag(workflow.make_dag()) == {"sets": "failed", "first": "upstream_failed"}
+
+
 def test_a_workflow_without_datasets_does_not_pretend_to_have_recorded_anything(api: ObservatoryApi) -> None:
     with pytest.raises(Invalid, match="workflow_id"):
         Plain("no_id").datasets()

@@ -90,11 +90,8 @@ class SnapshotTelescope(Workflow, ABC):
         return bool(releases)
 
     def make_release(self, **context: Any) -> list[SnapshotRelease]:
-        """Returns the missing releases, with what earlier tasks of the run found out about them."""
-        ti = context["ti"]
-        said = ti.xcom_pull(task_ids="load", key="releases")
-        if said is None:
-            said = ti.xcom_pull(task_ids="find_missing_releases", key="releases")
+        """Returns the missing releases."""
+        said = context["ti"].xcom_pull(task_ids="find_missing_releases", key="releases")
         return msgspec.convert(said, list[SnapshotRelease])
 
     def download(self, releases: list[SnapshotRelease]) -> None:
@@ -104,7 +101,7 @@ class SnapshotTelescope(Workflow, ABC):
                 self._download(release)
             _log_progress("downloaded", release, number, len(releases))
 
-    def load(self, releases: list[SnapshotRelease], ti: Any) -> None:
+    def load(self, releases: list[SnapshotRelease]) -> None:
         """Loads each snapshot into its shard."""
         dataset = self.dataset()
         storage = self.storage(dataset)
@@ -119,7 +116,6 @@ class SnapshotTelescope(Workflow, ABC):
             release.ingestion_start, release.ingestion_end = download.ingestion_start, datetime.now(UTC)
             release.extras = release.extras | {"source_digest": download.digest}
             _log_progress("loaded", release, number, len(releases))
-        ti.xcom_push(key="releases", value=msgspec.to_builtins(releases))
 
     def cleanup(self, releases: list[SnapshotRelease]) -> None:
         """Removes the downloads of releases that are in the book."""

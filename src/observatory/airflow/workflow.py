@@ -29,6 +29,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundExceptio
 from ..client import ObservatoryApi, make_observatory_api
 from ..errors import Invalid
 from ..records import Dataset, DatasetRelease, Run
+from .facts import carried
 from .releases import Release, recorded, run_of
 
 Step = list[Callable[[DAG], BaseOperator]]
@@ -40,6 +41,10 @@ class Workflow:
     `workflow_id` is its id in the book. Variables and connections that are named must be there when
     `check_dependencies` runs. Whatever else is given goes to the DAG. Making one asks the book nothing, so
     that a DAG file is read while the book is down.
+
+    Each task gets a release of its own, which `make_release` makes anew. The facts that a task sets of it,
+    such as `row_count` or `extras`, are carried to the tasks after it and recorded. Nothing else that it sets
+    is: return it, and pull it from XCom. Where datasets differ in their facts, override `dataset_release`.
     """
 
     def __init__(
@@ -94,7 +99,9 @@ class Workflow:
 
         def run(**context: Any) -> Any:
             with self._connected():
-                return _call(task, context, self.make_release(**context))
+                release = self.make_release(**context)
+                with carried(release, cast(Context, context)):
+                    return _call(task, context, release)
 
         self._add(PythonOperator, run, task, operator)
 
