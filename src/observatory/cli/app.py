@@ -10,10 +10,11 @@ import typer
 from ..errors import ObservatoryError
 from .catalogue import apply, export
 from .catalogue.entries import KINDS
+from .database import database
 from .missing import missing
 from .releases import coverage, releases
 from .resources import resource
-from .serve import database, serve
+from .serve import serve
 from .withdrawing import withdraw
 
 HELP = """The book that knows which data exists, which is missing, and why.

@@ -1,4 +1,4 @@
-"""`observatory serve` and `observatory database`: what runs beside the book, and not against its HTTP API."""
+"""`observatory serve`: what answers for the book, and does not ask it."""
 
 import asyncio
 import ipaddress
@@ -10,23 +10,13 @@ import time
 import urllib.request
 from typing import Annotated
 
-import msgspec
 import typer
 
 from ..errors import Invalid
-from ..settings import Settings, read
-
-database = typer.Typer(no_args_is_help=True, help="The database that keeps the book.")
+from ..settings import Settings
+from .database import DatabaseUrl, said_settings
 
 LAST_PORT = 65535
-
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option(
-        metavar="URL",
-        help="sqlite:///file.db or postgresql://user@host/name.  [default: sqlite:///observatory.db]",
-    ),
-]
 
 
 def serve(
@@ -49,7 +39,7 @@ def serve(
     Each option may also be given in the environment, as OBSERVATORY_PORT. A new SQLite file is made, and an
     older one brought up to date; for PostgreSQL run `observatory database upgrade` first.
     """
-    settings = _settings(host=host, port=port, database_url=database_url, workers=workers)
+    settings = said_settings(host=host, port=port, database_url=database_url, workers=workers)
     _check_host(settings.host)
     _check_numbers(settings)
     _prepare(settings)
@@ -58,22 +48,6 @@ def serve(
     listener = _listen(settings)
     threading.Thread(target=_announce, args=[listener], daemon=True).start()
     _run(settings.workers, listener)
-
-
-@database.command()
-def upgrade(database_url: DatabaseUrl = None) -> None:
-    """Brings the database to the schema of this version; what is in it is kept."""
-    from ..ledger.upgrade import head, upgrade
-
-    settings = _settings(database_url=database_url)
-    upgrade(settings.database_url)
-    typer.echo(f"the database is at version {head()}")
-
-
-def _settings(**said: object) -> Settings:
-    """Returns what the environment says, and above it what the command line says."""
-    given = {name: value for name, value in said.items() if value is not None}
-    return msgspec.structs.replace(read(os.environ), **given)
 
 
 def _check_host(host: str) -> None:
