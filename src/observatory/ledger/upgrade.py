@@ -46,7 +46,7 @@ def downgrade(url: str, to: str) -> None:
 
 async def check_version(database: Database) -> None:
     """Raises Unavailable where the database does not answer, or is not at the version of this code."""
-    cure = f"run: observatory database upgrade --database-url {_hidden(database.url)}"
+    cure = f"run: observatory database upgrade --database-url {hidden(database.url)}"
     try:
         found = await database.read(_version)
     except Unavailable:
@@ -67,12 +67,12 @@ async def _version(tx: Transaction) -> str | None:
 def _migrating(url: str) -> Iterator[Config]:
     """Gives the configuration of migrations that are all made, or none."""
     open_database(url)  # names a wrong URL, and a driver that is not installed
-    engine = _engine(url)
+    engine = engine_of(url)
     try:
         with engine.begin() as connection:
             yield _config(connection)
     except DatabaseError as error:
-        raise Unavailable(f"{_hidden(url)} cannot be used: {error.orig}") from error
+        raise Unavailable(f"{hidden(url)} cannot be used: {error.orig}") from error
     finally:
         engine.dispose()
 
@@ -84,7 +84,8 @@ def _config(connection: Connection | None = None) -> Config:
     return config
 
 
-def _engine(url: str) -> Engine:
+def engine_of(url: str) -> Engine:
+    """Returns what opens transactions that wait for others who migrate, and keep them waiting."""
     if url.startswith("sqlite"):
         engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": 30})
         event.listen(engine, "connect", _leave_transactions_to_us)
@@ -111,7 +112,7 @@ def _begin_on_postgresql(connection: Connection) -> None:
     connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
 
 
-def _hidden(url: str) -> str:
+def hidden(url: str) -> str:
     """Returns a URL without the password that may be in it, before the host or among the parameters."""
     scheme, _, rest = re.sub(r"([?&]\w*password=)[^&]*", r"\1…", url).partition("://")
     login, at, place = rest.rpartition("@")
