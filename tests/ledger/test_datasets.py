@@ -273,14 +273,16 @@ def test_another_organisations_dataset_does_not_exist(run: Run) -> None:
     assert run(datasets.listed, Dataset, 10, 0, {"address": SECRET}, by=by) == []
 
 
-def test_nothing_on_the_disk_has_the_address(run: Run, database_url: str) -> None:
-    if not database_url.startswith("sqlite"):
-        pytest.skip("its files are the server's")
-    run(datasets.create, books())
-    run(datasets.change, Dataset(id=1, address=OTHER))
-    run(datasets.remove, Dataset, 1)
+def test_nothing_on_the_disk_has_the_address(run: Run, rows: Run, database_url: str) -> None:
+    run(datasets.create, books(address="bigquery.nowhere.written"))
+    run(datasets.change, Dataset(id=1, address="bigquery.nowhere.changed"))
+    if database_url.startswith("sqlite"):
+        book = Path(database_url.removeprefix("sqlite:///"))
+        files = [*book.parent.iterdir()]
+    else:
+        rows("CHECKPOINT")
+        [(folder, table)] = rows("SELECT current_setting('data_directory'), pg_relation_filepath('datasets')")
+        files = [Path(folder, table), *(file for file in Path(folder, "pg_wal").iterdir() if file.is_file())]
 
-    book = Path(database_url.removeprefix("sqlite:///"))
-    for file in book.parent.iterdir():
-        assert SECRET.encode() not in file.read_bytes()
-        assert OTHER.encode() not in file.read_bytes()
+    assert any(b"sealed:first:" in file.read_bytes() for file in files)
+    assert [file for file in files if b"bigquery.nowhere" in file.read_bytes()] == []
