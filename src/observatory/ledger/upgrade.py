@@ -29,6 +29,11 @@ def head() -> str:
     return found
 
 
+def revisions() -> set[str]:
+    """Returns the versions of the schema that this code can bring to its own."""
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
 def upgrade(url: str, to: str = "head") -> None:
     """Brings a database to a version of the schema; what is there is kept. Several may do so at once.
 
