@@ -1,11 +1,14 @@
 """A real server on a port of the loopback, over each of the two databases, and our own client."""
 
+import asyncio
+import atexit
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +18,47 @@ from uuid import uuid4
 import psycopg
 import pytest
 import uvicorn
+from msgspec.structs import replace
 
 from observatory import Dataset, DatasetType, ObservatoryApi, Organisation, Workflow, WorkflowType
-from observatory.ledger import upgrade
+from observatory.access import operator
+from observatory.client.saved import load, normal, store
+from observatory.ledger import keys, open_database, upgrade
 from observatory.ledger.tables import metadata
 from observatory.server.app import create_app
 from observatory.settings import Settings
+
+# For books in PostgreSQL; those in SQLite have theirs beside them.
+KEY_RING = f"tests {b64encode(bytes(range(32))).decode()}"
+os.environ["OBSERVATORY_KEY_RING"] = KEY_RING
+# Not that of whoever runs the tests. The keys of all servers that tests start are kept here.
+CREDENTIALS = Path(tempfile.mkdtemp(prefix="observatory-"), "credentials.json")
+os.environ["OBSERVATORY_CREDENTIALS"] = str(CREDENTIALS)
+atexit.register(shutil.rmtree, CREDENTIALS.parent, ignore_errors=True)
+
+
+def key_of(database_url: str) -> str:
+    """Returns the key of an administrator, who is made if the book has none."""
+
+    async def make() -> str:
+        book = open_database(database_url)
+        async with book.running():
+            id, new = await book.write(operator(), keys.first)
+            saved = load(CREDENTIALS)
+            if new:
+                saved.books[id] = new.secret
+                store(CREDENTIALS, saved)
+            return saved.books[id]
+
+    return asyncio.run(make())
+
+
+def let_in(database_url: str, url: str) -> None:
+    """Lets the clients of these tests into a server, as whoever starts one is let in."""
+    key = key_of(database_url)
+    saved = load(CREDENTIALS)
+    saved.servers[normal(url)] = key
+    store(CREDENTIALS, saved)
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +124,7 @@ def migrated(postgresql: str) -> str:
     upgrade(postgresql)
     with psycopg.connect(postgresql) as connection:
         connection.execute(b"CREATE TABLE from_the_start AS TABLE table_types")
+        connection.execute(b"CREATE TABLE the_first_entries AS TABLE journal")
     return postgresql
 
 
@@ -104,6 +143,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         connection.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE".encode())
         connection.execute(b"INSERT INTO table_types TABLE from_the_start")
         connection.execute(b"SELECT setval(pg_get_serial_sequence('table_types', 'id'), 3)")
+        connection.execute(b"INSERT INTO journal OVERRIDING SYSTEM VALUE TABLE the_first_entries")
+        connection.execute(b"SELECT setval(pg_get_serial_sequence('journal', 'sequence'), 3)")
     return url
 
 
@@ -113,6 +154,8 @@ def serve() -> Iterator[Callable[[Settings], str]]:
     started: list[tuple[uvicorn.Server, threading.Thread, socket.socket]] = []
 
     def start(settings: Settings) -> str:
+        if settings.key_ring is None and settings.key_ring_file is None:
+            settings = replace(settings, key_ring=KEY_RING)
         # Named as TCP, so that asyncio turns Nagle's algorithm off: else each answer waits 40 ms.
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.bind(("127.0.0.1", 0))
@@ -121,7 +164,9 @@ def serve() -> Iterator[Callable[[Settings], str]]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         started.append((server, thread, listener))
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        let_in(settings.database_url, url)
+        return url
 
     yield start
     for server, thread, listener in started:

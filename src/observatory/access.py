@@ -58,9 +58,13 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
         where = self.scopes.get(right, NOWHERE)
         return where is None or organisation_id in where
 
-    def within(self, right: Right) -> Organisations:
-        """Returns the organisations in which a right holds."""
-        return self.scopes.get(right, NOWHERE)
+    def within(self, *rights: Right) -> Organisations:
+        """Returns the organisations in which all these rights hold."""
+        found: Organisations = None
+        for right in rights:
+            where = self.scopes.get(right, NOWHERE)
+            found = where if found is None else found if where is None else found & where
+        return found
 
 
 def operator(right: Right = "administer") -> Caller:
@@ -74,8 +78,10 @@ def scopes(grants: Iterable[Grant]) -> Scopes:
     for grant in grants:
         for right in ROLES[grant.role]:
             where = found.get(right, NOWHERE)
-            whole = where is None or grant.organisation_id is None
-            found[right] = None if whole else where | {grant.organisation_id}
+            if where is None or grant.organisation_id is None:
+                found[right] = None
+            else:
+                found[right] = where | {grant.organisation_id}
     return found
 
 
@@ -83,7 +89,7 @@ def beyond(caller: Caller, grants: Sequence[Grant]) -> list[Grant]:
     """Returns the grants that the caller cannot give: nobody gives what they do not have."""
 
     def has(grant: Grant) -> bool:
-        rights = ROLES[grant.role] | {"administer"}
+        rights: set[Right] = {*ROLES[grant.role], "administer"}
         return all(caller.may(right, grant.organisation_id) for right in rights)
 
     return [grant for grant in grants if not has(grant)]

@@ -53,6 +53,20 @@ def normal(record: R) -> R:
     return made
 
 
+def merged(kept: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+    """Returns an object with a JSON merge patch applied (RFC 7396): what is null in it is removed."""
+    made = dict(kept)
+    for key, value in patch.items():
+        if value is None:
+            made.pop(key, None)
+        elif isinstance(value, dict):
+            below = made.get(key)
+            made[key] = merged(below if isinstance(below, dict) else {}, value)
+        else:
+            made[key] = value
+    return made
+
+
 def period(told: Period, at: str = "") -> Period:
     """Returns a period in UTC; raises Invalid, naming the field and where it is, as normal does."""
     start, end = told.start_date, told.end_date

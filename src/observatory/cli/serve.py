@@ -1,6 +1,5 @@
 """`observatory serve`: what answers for the book, and does not ask it."""
 
-import asyncio
 import ipaddress
 import logging
 import os
@@ -15,8 +14,17 @@ import typer
 from ..errors import Invalid
 from ..settings import Settings
 from .database import DatabaseUrl, said_settings
+from .first_key import be_found, open_book
 
 LAST_PORT = 65535
+LEAST = {
+    "max_headers": 1024,
+    "header_timeout": 0.1,
+    "stall_timeout": 0.1,
+    "in_flight": 1,
+    "rate": 0,
+    "drain": 0,
+}
 
 
 def serve(
@@ -40,27 +48,27 @@ def serve(
     older one brought up to date; for PostgreSQL run `observatory database upgrade` first.
     """
     settings = said_settings(host=host, port=port, database_url=database_url, workers=workers)
-    _check_host(settings.host)
     _check_numbers(settings)
+    _warn_of_strangers(settings)
     _prepare(settings)
+    book_id = open_book(settings)
     # Each worker process reads these again.
     os.environ["OBSERVATORY_DATABASE_URL"] = settings.database_url
     listener = _listen(settings)
-    threading.Thread(target=_announce, args=[listener], daemon=True).start()
-    _run(settings.workers, listener)
+    threading.Thread(target=_announce, args=[settings, book_id, listener], daemon=True).start()
+    _run(settings, listener)
 
 
-def _check_host(host: str) -> None:
-    """Raises Invalid for an address that others can reach: nobody is asked for a key yet."""
+def _warn_of_strangers(settings: Settings) -> None:
+    """Warns where others can reach the server, and could read the keys on their way to it."""
     try:
-        if host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback:
-            return
+        here = settings.host == "localhost" or ipaddress.ip_address(settings.host.strip("[]")).is_loopback
     except ValueError:
-        pass
-    cure = (
-        "listen on 127.0.0.1; the server has no access keys yet, and whoever reached it could change the book"
-    )
-    raise Invalid(f"{host} is not an address of this machine alone", {"host": cure})
+        here = False
+    if not (here or settings.behind_tls):
+        said = f"warning: {settings.host} can be reached by others, and keys are sent to it unencrypted"
+        cure = "put a proxy with TLS before the server, and say so by OBSERVATORY_BEHIND_TLS=true"
+        typer.echo(f"{said}: {cure}", err=True)
 
 
 def _check_numbers(settings: Settings) -> None:
@@ -72,26 +80,25 @@ def _check_numbers(settings: Settings) -> None:
         raise Invalid(
             f"{settings.workers} processes answer nobody", {"OBSERVATORY_WORKERS": "must be 1 or more"}
         )
+    for name, least in LEAST.items():
+        value = getattr(settings, name)
+        if value is not None and value < least:
+            raise Invalid(
+                "the environment says something wrong",
+                {f"OBSERVATORY_{name.upper()}": f"must be {least} or more"},
+            )
 
 
 def _prepare(settings: Settings) -> None:
     from ..ledger import open_database, upgrade
-    from ..ledger.upgrade import check_version
+    from ..ledger.keyring import open_ring
 
+    open_database(settings.database_url)  # names a wrong URL before anything is made of it
     if settings.database_url.startswith("sqlite"):
-        open_database(settings.database_url)  # names a wrong URL before anything is made of it
         upgrade(settings.database_url)
-        return
-
-    # It tells of every attempt, where one error is enough.
+    open_ring(settings)
+    # It tells of every attempt to connect, where one error is enough.
     logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
-
-    async def check() -> None:
-        book = open_database(settings.database_url)
-        async with book.running():
-            await check_version(book)
-
-    asyncio.run(check())
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -109,7 +116,7 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _announce(listener: socket.socket) -> None:
+def _announce(settings: Settings, book_id: str, listener: socket.socket) -> None:
     """Says where the server listens, once it answers there."""
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -121,22 +128,17 @@ def _announce(listener: socket.socket) -> None:
         except OSError:
             time.sleep(0.05)
         else:
+            be_found(settings, book_id, url)
             typer.echo(f"listening on {url}")
             return
 
 
-def _run(workers: int, listener: socket.socket) -> None:
-    import uvicorn
-    from uvicorn.supervisors import Multiprocess
+def _run(settings: Settings, listener: socket.socket) -> None:
+    from ..server.running import run
 
-    factory = "observatory.server.app:from_environment"
-    config = uvicorn.Config(factory, factory=True, workers=workers, log_level="warning", access_log=False)
     try:
-        if workers == 1:
-            uvicorn.Server(config).run(sockets=[listener])
-        else:
-            Multiprocess(config, sockets=[listener]).run()
+        run(settings, listener)
     except KeyboardInterrupt:
-        pass  # uvicorn finished what ran, and then passes the signal on
+        pass  # what ran is finished, and then the signal passed on
     finally:
         listener.close()

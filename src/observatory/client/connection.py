@@ -1,12 +1,17 @@
 """What every call of the client has in common: the connection it goes over, and the five verbs."""
 
+import os
 import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
 
 from ..errors import Invalid, NotFound
-from ..records import PAGE, R, Record, is_given, kind_of
+from ..records import PAGE, R, Record, is_given, kind_of, unset
 from ..rules import normal
+from ..settings import read
+from .saved import load, place
+from .saved import normal as saved_as
 
 if TYPE_CHECKING:
     from .transport import Transport
@@ -31,6 +36,9 @@ class Connection:
         from .transport import Transport
 
         url, api_key, timeout = self._server
+        if api_key is None:
+            settings = read(os.environ)
+            api_key = settings.api_key or load(place(settings)).servers.get(saved_as(url))
         return Transport(url, api_key=api_key, timeout=timeout)
 
     def __enter__(self) -> Self:
@@ -76,20 +84,18 @@ class Connection:
         return found[:limit]
 
     def _post(self, record: R) -> R:
-        # Not repeated: if only the answer was lost, the repetition would find its own record in the way.
+        # Named, so that it can be repeated: else the repetition would find its own record in the way.
         return self._transport.call(
-            "POST", record.path, kind_of(record), body=normal(record), repeatable=False
+            "POST", record.path, kind_of(record), body=normal(record), token=str(uuid4())
         )
 
     def _put(self, record: R) -> R:
         if not is_given(record.id):
             return self._post(record)
-        # With a version it is not repeatable: the first attempt may have raised it.
-        repeatable = not is_given(record.version)
+        body = normal(record)
+        version, body.version = body.version, unset
         path = f"{record.path}/{number(record.id)}"
-        return self._transport.call(
-            "PATCH", path, kind_of(record), body=normal(record), repeatable=repeatable
-        )
+        return self._transport.call("PATCH", path, kind_of(record), body=body, version=version if is_given(version) else None)
 
     def _delete(self, kind: type[Record], id: int) -> None:
         self._transport.call("DELETE", f"{kind.path}/{number(id)}", type(None), repeatable=False)

@@ -5,11 +5,13 @@ A filter is named as its parameter is everywhere: in the client, the URL and the
 
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, bindparam
+from sqlalchemy import Boolean, ColumnElement, and_, bindparam, or_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
 from ..records import Dataset, DatasetType, Organisation, Record, TableType, Workflow, WorkflowType
+from .sealing import PREFIX
+from .statements import among
 from .tables import dataset_types, datasets, organisations, table_types, workflow_types, workflows
 
 
@@ -48,10 +50,18 @@ FILTERS: dict[type[Record], dict[str, ColumnElement[Any]]] = {
         "dataset_type_id": datasets.c.dataset_type_id,
         "organisation_id": workflows.c.organisation_id,
         "service": datasets.c.service,
+        "address": datasets.c.address_digest,
         "name": datasets.c.name,
     },
 }
 TAGGED = (Workflow, Dataset)  # a dataset is found by the tags of its workflow
+
+
+def owner(kind: type[Record]) -> ColumnElement[Any] | None:
+    """Returns the column that says to which organisation a record belongs; None for what all share."""
+    if kind is Organisation:
+        return organisations.c.id
+    return workflows.c.organisation_id if kind in (Workflow, Dataset) else None
 
 
 def names(kind: type[Record]) -> dict[str, type]:
@@ -62,8 +72,20 @@ def names(kind: type[Record]) -> dict[str, type]:
     return asked | ({"tag": str} if kind in TAGGED else {})
 
 
-def condition(kind: type[Record], name: str) -> ColumnElement[bool]:
+def condition(kind: type[Record], name: str, sqlite: bool) -> ColumnElement[bool]:
     """Returns the condition for one filter, whose value is the parameter of its name."""
     if name == "tag" and kind in TAGGED:
         return has_tag(workflows.c.tags, bindparam("tag"))
+    if name == "address":
+        return _has_address(sqlite)
     return FILTERS[kind][name] == bindparam(name)
+
+
+def _has_address(sqlite: bool) -> ColumnElement[bool]:
+    """Returns the condition that a dataset has an address; its fingerprints, and itself, are the value.
+
+    Servers of the version before keep an address as it is. They leave the digest, which is then of another.
+    """
+    digest, kept = datasets.c.address_digest, datasets.c.address
+    sealed = and_(among(digest, "address", sqlite), kept.like(f"{PREFIX}%"))
+    return or_(sealed, and_(digest.is_(None), among(kept, "address", sqlite)))

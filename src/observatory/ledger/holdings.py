@@ -4,32 +4,38 @@ Its coverage is one thing, which follows from all of its releases.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Text, any_, bindparam, func, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Boolean, Select, bindparam, or_, select
 
 from ..errors import NotFound
 from ..records import Dataset
 from .database import Transaction, row
-from .statements import InsertMany, Statement
-from .tables import datasets, holdings
+from .rights import must_act
+from .statements import InsertMany, Statement, Values, among
+from .tables import datasets, holdings, workflows
 
-HOLD = Statement(
-    select(datasets.c.name, holdings.c.longest)
-    .join_from(holdings, datasets)
-    .where(holdings.c.dataset_id == bindparam("dataset"))
-    # The dataset first, as whoever deletes it does: so the two never wait for each other crosswise.
-    .with_for_update(key_share=True, of=[datasets, holdings])
-)
+
+def _hold(sqlite: bool) -> Select[Any]:
+    where = among(workflows.c.organisation_id, "acting", sqlite)
+    return (
+        select(datasets.c.name, holdings.c.longest, workflows.c.organisation_id)
+        .join_from(holdings, datasets)
+        .join(workflows)
+        .where(holdings.c.dataset_id == bindparam("dataset"))
+        .where(or_(bindparam("everywhere", type_=Boolean), where))
+        # The dataset first, as whoever deletes it does: so the two never wait for each other crosswise.
+        .with_for_update(key_share=True, of=[datasets, holdings])
+    )
+
+
+HOLD = Statement(_hold(sqlite=False), _hold(sqlite=True))
 BEGIN = InsertMany(holdings, ["dataset_id", "longest"], key=["dataset_id"])
-NAME = Statement(select(datasets.c.name).where(datasets.c.id == bindparam("dataset")))
-# Of several datasets: an array on PostgreSQL, a JSON list on SQLite.
-_AMONG = func.json_each(bindparam("ids", type_=Text)).table_valued("value")
-_NAMES = select(datasets.c.id, datasets.c.name)
+_NAMES = select(datasets.c.id, datasets.c.name, workflows.c.organisation_id).join(workflows)
+NAME = Statement(_NAMES.where(datasets.c.id == bindparam("dataset")))
 NAMES = Statement(
-    _NAMES.where(datasets.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger)))),
-    _NAMES.where(datasets.c.id.in_(select(_AMONG.c.value))),
+    _NAMES.where(among(datasets.c.id, "ids", sqlite=False)),
+    _NAMES.where(among(datasets.c.id, "ids", sqlite=True)),
 )
 
 
@@ -38,25 +44,43 @@ class Held(NamedTuple):
 
     name: str
     longest: int  # the length of its longest period, in microseconds
+    organisation_id: int
+
+
+def holding(tx: Transaction, dataset_id: int) -> Values:
+    """Returns the values of HOLD, which finds no dataset in which the caller may not act."""
+    acting = tx.by.within(tx.by.right)
+    return {"dataset": dataset_id, "everywhere": acting is None, "acting": sorted(acting or ())}
 
 
 async def hold(tx: Transaction, dataset_id: int) -> Held:
-    """Waits until nobody else records into a dataset; raises NotFound where there is none."""
-    if (found := await row(tx, HOLD, {"dataset": dataset_id})) is None:
-        await must_exist(tx, dataset_id)
+    """Waits until nobody else records into a dataset.
+
+    Raises NotFound where there is none, Forbidden where the caller may only read it.
+    """
+    asked = holding(tx, dataset_id)
+    if (found := await row(tx, HOLD, asked)) is None:
+        dataset, organisation_id = await _named(tx, dataset_id)
+        must_act(tx, organisation_id, f"dataset {dataset.name!r}")
         await tx.insert(BEGIN, [(dataset_id, 0)])
-        [found] = await tx.rows(HOLD, {"dataset": dataset_id})
+        [found] = await tx.rows(HOLD, asked)
     return Held(*found)
 
 
 async def must_exist(tx: Transaction, dataset_id: int) -> Dataset:
     """Returns a dataset by id and name; raises NotFound where there is none."""
-    if (found := await row(tx, NAME, {"dataset": dataset_id})) is None:
-        raise NotFound(f"Dataset {dataset_id} does not exist")
-    return Dataset(id=dataset_id, name=found[0])
+    return (await _named(tx, dataset_id))[0]
 
 
 async def named(tx: Transaction, ids: Iterable[int]) -> dict[int, Dataset]:
     """Returns datasets by id and name only: the whole of one in each of its releases helps nobody."""
     rows = await tx.rows(NAMES, {"ids": sorted(ids)})
-    return {id: Dataset(id=id, name=name) for id, name in rows}
+    return {id: Dataset(id=id, name=name) for id, name, organisation in rows if tx.by.sees(organisation)}
+
+
+async def _named(tx: Transaction, dataset_id: int) -> tuple[Dataset, int]:
+    """Returns a dataset by id and name, and whose it is."""
+    found = await row(tx, NAME, {"dataset": dataset_id})
+    if found is None or not tx.by.sees(found[2]):
+        raise NotFound(f"Dataset {dataset_id} does not exist")
+    return Dataset(id=dataset_id, name=found[1]), found[2]

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import FromClause, Select, bindparam, exists, or_, select, tuple_
+from sqlalchemy import ColumnElement, FromClause, Select, bindparam, exists, or_, select, tuple_
 
 from ..errors import Invalid
 from ..intervals import EVER, Period
@@ -16,12 +16,21 @@ from .database import Transaction, row
 from .holdings import must_exist
 from .releases import RELEASES, read
 from .statements import GIVEN, GIVEN_ON_SQLITE, Statement
+from .statements import among as among_given
 from .tables import dataset_releases as table
-from .tables import holdings
+from .tables import datasets, holdings, journal, workflows
 
 ORDER = (table.c.dataset_id, table.c.start_date, table.c.end_date, table.c.revision)
 MICROSECOND, NOTHING = timedelta(microseconds=1), timedelta()
 LONGEST = Statement(select(holdings.c.longest).where(holdings.c.dataset_id == bindparam("dataset")))
+
+
+LAST = Statement(
+    select(journal.c.sequence)
+    .where(journal.c.dataset_id == bindparam("dataset"))
+    .order_by(journal.c.sequence.desc())
+    .limit(1)
+)
 
 
 class Place(NamedTuple):
@@ -57,7 +66,13 @@ async def listed(tx: Transaction, wanted: Wanted) -> list[DatasetRelease]:
     if wanted.after:
         values |= {f"after_{name}": value for name, value in wanted.after._asdict().items()}
     states = (wanted.state,) if wanted.state else None if wanted.history else SETTLED
-    statement = _page(states, wanted.dataset is not None, wanted.span is not None, wanted.after is not None)
+    seen = tx.by.within("read")
+    # Of one dataset all is seen or nothing, which reading its name tells.
+    restricted = seen is not None and wanted.dataset is None
+    values["seen"] = sorted(seen or ())
+    statement = _page(
+        states, wanted.dataset is not None, wanted.span is not None, wanted.after is not None, restricted
+    )
     found = await read(tx, statement, values)
     if not found and wanted.dataset is not None:
         # An empty list for a dataset that does not exist would read as "all is missing".
@@ -77,6 +92,15 @@ async def missing(tx: Transaction, dataset_id: int, available: Sequence[Period])
     return [DatasetRelease(start_date=start, end_date=end, dataset=dataset) for start, end in rows]
 
 
+async def last_change(tx: Transaction, dataset_id: int) -> int:
+    """Returns the number of the last entry about a dataset or its releases.
+
+    Those who change releases of a dataset do it one after another, so no earlier number can follow.
+    """
+    found = await row(tx, LAST, {"dataset": dataset_id})
+    return int(found[0]) if found else 0
+
+
 def place_of(release: DatasetRelease) -> Place:
     """Returns the place of a release in the order."""
     return Place(release.dataset.id, release.start_date, release.end_date, release.revision)
@@ -92,7 +116,9 @@ async def _reach(tx: Transaction, wanted: Wanted) -> datetime:
 
 
 @cache
-def _page(states: tuple[State, ...] | None, of_dataset: bool, in_span: bool, behind: bool) -> Statement:
+def _page(
+    states: tuple[State, ...] | None, of_dataset: bool, in_span: bool, behind: bool, restricted: bool
+) -> Statement:
     start, end = table.c.start_date, table.c.end_date
     rows = RELEASES.order_by(*ORDER).limit(bindparam("limit"))
     if states:
@@ -109,7 +135,15 @@ def _page(states: tuple[State, ...] | None, of_dataset: bool, in_span: bool, beh
         ]
         skip = 1 if of_dataset else 0
         rows = rows.where(tuple_(*ORDER[skip:]) > tuple_(*place[skip:]))
-    return Statement(rows)
+    if not restricted:
+        return Statement(rows)
+    return Statement(rows.where(_seen(sqlite=False)), rows.where(_seen(sqlite=True)))
+
+
+def _seen(sqlite: bool) -> ColumnElement[bool]:
+    """Returns the condition that a release is of an organisation that the caller may see."""
+    theirs = select(datasets.c.id).join(workflows)
+    return table.c.dataset_id.in_(theirs.where(among_given(workflows.c.organisation_id, "seen", sqlite)))
 
 
 def _missing(given: FromClause) -> Select[tuple[datetime, datetime]]:

@@ -6,15 +6,17 @@ Its dataset and its period are what it is known by, and never change.
 from functools import cache
 from typing import Any
 
+import msgspec
 from sqlalchemy import BindParameter, bindparam, delete, func, select, update
 
 from ..errors import Conflict, Invalid, NotFound
 from ..records import SETTLED, DatasetRelease
 from ..rules import given, normal
-from .catalogue import KEPT_BY_LEDGER, check_version
+from . import journal
+from .catalogue import KEPT_BY_LEDGER, check_version, merge
 from .coverage import cover, uncover
 from .database import Transaction, row
-from .holdings import hold
+from .holdings import Held, hold
 from .releases import fetch
 from .statements import Statement
 from .tables import dataset_releases as table
@@ -32,15 +34,17 @@ NEWEST = Statement(
 )
 
 
-async def change(tx: Transaction, told: DatasetRelease) -> DatasetRelease:
+async def change(tx: Transaction, told: DatasetRelease, merging: bool = False) -> DatasetRelease:
     """Changes the fields that are given, and no other, and returns the whole release.
 
-    A change of state needs its `reason`. What is told as it is already changes nothing.
+    A change of state needs its `reason`. What is told as it is already changes nothing; `merging`, what is
+    given of its extras is merged into them.
     Raises Conflict where the release was changed since a `version` that is given, or is history.
     """
-    dataset_id = await _dataset(tx, told.id)
-    held = await hold(tx, dataset_id)
-    recorded = await fetch(tx, told.id)
+    recorded, held = await _held(tx, told.id)
+    dataset_id = recorded.dataset.id
+    if merging:
+        merge(recorded, told)
     check_version(told, recorded.version)
     said = given(normal(told))
     _check_identity(recorded, said, dataset_id)
@@ -54,14 +58,18 @@ async def change(tx: Transaction, told: DatasetRelease) -> DatasetRelease:
         await uncover(tx, dataset_id, held.longest, [recorded.period])
     if stays and not was:
         await cover(tx, dataset_id, held.longest, [recorded.period])
-    return await fetch(tx, told.id)
+    after = await fetch(tx, told.id)
+    before = journal.differences(recorded, new)
+    await journal.write(tx, [journal.of_release("change", after, held.organisation_id, before)])
+    return after
 
 
-async def remove(tx: Transaction, id: int) -> None:
+async def remove(tx: Transaction, id: int, version: int | None = None) -> None:
     """Removes a release; raises Conflict where its period has a later revision, which is to go first."""
-    dataset_id = await _dataset(tx, id)
-    held = await hold(tx, dataset_id)
-    recorded = await fetch(tx, id)
+    recorded, held = await _held(tx, id)
+    if version is not None:
+        check_version(DatasetRelease(id=id, version=version), recorded.version)
+    dataset_id = recorded.dataset.id
     asked = {"dataset": dataset_id, "start": recorded.start_date, "end": recorded.end_date}
     [[newest]] = await tx.rows(NEWEST, asked)
     if newest > recorded.revision:
@@ -70,12 +78,20 @@ async def remove(tx: Transaction, id: int) -> None:
         )
     await tx.rows(DELETE, {"key": id})
     await uncover(tx, dataset_id, held.longest, [recorded.period])
+    before = msgspec.json.encode(recorded).decode()
+    await journal.write(tx, [journal.of_release("delete", recorded, held.organisation_id, before)])
 
 
-async def _dataset(tx: Transaction, id: int) -> int:
+async def _held(tx: Transaction, id: int) -> tuple[DatasetRelease, Held]:
+    """Returns a release whose dataset is held from here on."""
     if (found := await row(tx, DATASET, {"key": id})) is None:
         raise NotFound(f"DatasetRelease {id} does not exist")
-    return int(found[0])
+    try:
+        held = await hold(tx, found[0])
+    except NotFound:
+        # Not that of the dataset: it would tell to which one of somebody else's a release belongs.
+        raise NotFound(f"DatasetRelease {id} does not exist") from None
+    return await fetch(tx, id), held
 
 
 def _check_identity(recorded: DatasetRelease, said: dict[str, object], dataset_id: int) -> None:

@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
 from sqlalchemy.exc import DatabaseError
 
+from ..access import operator
 from ..errors import Unavailable
 from .database import Database, Transaction, open_database, row
 from .statements import Statement
@@ -53,7 +54,7 @@ async def check_version(database: Database) -> None:
     """Raises Unavailable where the database does not answer, or is not at the version of this code."""
     cure = f"run: observatory database upgrade --database-url {hidden(database.url)}"
     try:
-        found = await database.read(_version)
+        found = await database.read(operator("read"), _version)
     except Unavailable:
         raise
     except Exception as error:

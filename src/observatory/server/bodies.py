@@ -5,16 +5,21 @@ the opposite: a field it does not know is a typing error of the caller, and a te
 """
 
 from functools import cache
+from hashlib import sha256
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from litestar import Request
 
+from ..access import Caller
 from ..errors import Invalid, Refused
+from ..ledger.replies import Token
 
 T = TypeVar("T")
 
+TOKEN = 250  # characters of an Idempotency-Key
+JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
 NO_TIME = "Invalid RFC3339 encoded datetime"
 # msgspec says what it wanted; this says what to do.
 CURES = {
@@ -26,8 +31,33 @@ PATTERN = "Expected `str` matching regex"  # the only one there is
 UNKNOWN = "Object contains unknown field "
 
 
-class Asked(Request[Any, Any, Any]):
-    """A request whose body is decoded as what its route says it is, and as nothing else."""
+class Asked(Request[Any, Caller, Any]):
+    """A request of a known caller, whose body is decoded as what its route says it is."""
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks; of public routes nobody is known."""
+        caller: Caller = self.scope["auth"]
+        return caller
+
+    @property
+    def is_merge_patch(self) -> bool:
+        """Whether the body of a change says what of the extras to change, and not what they are to be."""
+        return self.content_type[0] == MERGE_PATCH
+
+    async def token(self, natural: object = None) -> Token | None:
+        """Returns how the request names itself, if it does; `natural` is by what it is known anyway.
+
+        Raises Invalid for a name that cannot be kept.
+        """
+        if (name := self.headers.get("idempotency-key")) is None:
+            return None
+        if not (1 <= len(name) <= TOKEN and name.isascii() and name.isprintable()):
+            cure = f"must be 1 to {TOKEN} printable characters"
+            raise Invalid("a header is not what is expected", {"Idempotency-Key": cure})
+        asked = await self.body() if natural is None else msgspec.json.encode(natural)
+        path = f"{self.method} {self.url.path} ".encode()
+        return Token(name, sha256(path + asked).hexdigest())
 
     async def told(self, kind: type[T]) -> T:
         """Returns the body as an instance of the kind.
@@ -35,7 +65,7 @@ class Asked(Request[Any, Any, Any]):
         Raises Refused for what is no JSON or not declared as such, Invalid for JSON that is not of the kind.
         """
         media, _ = self.content_type
-        if media != "application/json":
+        if media != JSON and not (media == MERGE_PATCH and self.method == "PATCH"):
             # Also what keeps the pages of other sites from posting here: a browser asks before it sends this.
             cure = "send it with Content-Type: application/json"
             raise Refused(f"a body of type {media or 'nothing'!r} is not read: {cure}", status=415)

@@ -4,6 +4,7 @@ from litestar import Router, get
 
 from ..ledger import Database
 from ..ledger.upgrade import check_version
+from .auth import PUBLIC
 
 
 def routes(database: Database) -> Router:
@@ -20,4 +21,4 @@ def routes(database: Database) -> Router:
         await check_version(database)
         return {"status": "ready"}
 
-    return Router("/", route_handlers=[alive, ready], tags=["Health"])
+    return Router("/", route_handlers=[alive, ready], tags=["Health"], opt={"right": PUBLIC})

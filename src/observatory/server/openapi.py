@@ -16,7 +16,8 @@ from litestar.types import ControllerRouterHandler
 
 from ..errors import Problem
 from ..intervals import Period
-from ..records import KINDS, Answer, Available, Batch, Coverage, Run
+from ..records import ACCESS, KINDS, Answer, Available, Batch, Coverage, Grant, NewKey, Run
+from .auth import PUBLIC
 from .examples import EXAMPLES
 from .problems import MEDIA
 
@@ -86,7 +87,7 @@ def config() -> OpenAPIConfig:
         title="Observatory",
         version=VERSION,
         summary="The book that knows which data exists, which is missing, and why.",
-        path="/v1",
+        openapi_router=Router("/v1", route_handlers=[], opt={"right": PUBLIC}),
         render_plugins=[Document(path="/openapi.json", media_type=MediaType.JSON)],
         use_handler_docstrings=True,
     )
@@ -94,7 +95,7 @@ def config() -> OpenAPIConfig:
 
 def exact(document: dict[str, Any], routes: Sequence[BaseRoute]) -> dict[str, Any]:
     """Returns the document with the schemas of msgspec, which know each limit, and every problem answered."""
-    kinds = [*KINDS, Run, Period, Coverage, Answer, Batch, Available, Problem]
+    kinds = [*KINDS, *ACCESS, Grant, NewKey, Run, Period, Coverage, Answer, Batch, Available, Problem]
     _, schemas = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     for name, example in EXAMPLES.items():
         schemas[name] = {**schemas[name], "examples": [example]}
@@ -139,7 +140,7 @@ def routes() -> Router:
         return Response((static / name).read_bytes(), media_type=ASSETS[name], headers=headers)
 
     handlers: list[ControllerRouterHandler] = [root, reference, asset]
-    return Router("/", route_handlers=handlers)
+    return Router("/", route_handlers=handlers, opt={"right": PUBLIC})
 
 
 def _whole(operation: dict[str, Any], bodies: dict[Any, str], answers: dict[str, Any]) -> dict[str, Any]:

@@ -9,13 +9,11 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0002"
 down_revision = "0001"
 
 MOMENT = sa.DateTime(timezone=True).with_variant(sa.Text(), "sqlite")
-JSONS = sa.JSON().with_variant(JSONB(), "postgresql").with_variant(sa.Text(), "sqlite")
 BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 # What of each record the first entry about it says; a related record is a column ending in _id.
@@ -66,7 +64,7 @@ JSON_FIELDS = ("extras", "run")
 
 def upgrade() -> None:
     """Creates the tables, and opens the journal with all that is in the book."""
-    record("accounts", text("name"), sa.Column("grants", JSONS, nullable=False), unique("accounts", "name"))
+    record("accounts", text("name"), text("grants"), unique("accounts", "name"))
     account = sa.ForeignKey("accounts.id", name="fk_keys_account_id_accounts", ondelete="CASCADE")
     record(
         "keys",

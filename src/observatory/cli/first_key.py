@@ -1,0 +1,72 @@
+"""The first key of a new book: made when it is first served, shown once, and kept for this user."""
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from ..client.saved import load, normal, place, store
+from ..settings import Settings
+from .database import DatabaseUrl, database, said_settings
+
+Account = Annotated[str, typer.Option(metavar="NAME", help="The account, which is made if it is not there.")]
+
+
+def open_book(settings: Settings) -> str:
+    """Checks that the book can be served, makes its first key if it has none, and returns its id."""
+    from ..ledger import keys
+
+    id: str
+    id, new = asyncio.run(_with_book(settings, keys.first))
+    if new is not None:
+        typer.echo(f"the first key of this book, which may do everything: {new.secret}", err=True)
+        _keep(settings, id, new.secret)
+    return id
+
+
+def be_found(settings: Settings, book_id: str, url: str) -> None:
+    """Notes for the command line and the client of this user which key opens the book that is served here."""
+    file = place(settings)
+    saved = load(file)
+    key = saved.books.get(book_id)
+    if key is not None and saved.servers.get(normal(url)) != key:
+        saved.servers[normal(url)] = key
+        try:
+            store(file, saved)
+        except OSError as error:
+            typer.echo(f"note: {file} cannot be written: {error.strerror}", err=True)
+
+
+@database.command("key")
+def make_key(database_url: DatabaseUrl = None, account: Account = "admin") -> None:
+    """Makes a key that may do everything, for whoever can reach the database: when all others are lost."""
+    from ..ledger import keys
+
+    settings = said_settings(database_url=database_url)
+    new = asyncio.run(_with_book(settings, keys.for_admin, account))
+    typer.echo(f"key {new.key.id} of {account!r}, until {new.key.expires:%Y-%m-%d}:", err=True)
+    typer.echo(new.secret)
+
+
+async def _with_book(settings: Settings, work: Any, *args: object) -> Any:
+    """Does something in the book as whoever can reach its database."""
+    from ..access import operator
+    from ..ledger import open_database
+    from ..ledger.upgrade import check_version
+
+    book = open_database(settings.database_url)
+    async with book.running():
+        await check_version(book)
+        return await book.write(operator(), work, *args)
+
+
+def _keep(settings: Settings, book_id: str, secret: str) -> None:
+    file = place(settings)
+    saved = load(file)
+    saved.books[book_id] = secret
+    try:
+        store(file, saved)
+    except OSError as error:
+        typer.echo(f"note it down: {file} cannot be written: {error.strerror}", err=True)
+    else:
+        typer.echo(f"it is kept in {file}, where the command line and Python find it", err=True)

@@ -1,0 +1,70 @@
+"""Every read of an address is in the journal: once an hour for each account and dataset, in each process.
+
+The files of DAGs are read every 30 seconds, and what they read again within the hour tells nothing new.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+
+from ..access import Caller, organisation_of
+from ..errors import Unavailable
+from ..records import Dataset, is_given
+from . import journal
+from .database import Database, P, T, Work
+
+HOUR = 3600  # seconds
+
+
+class Noted:
+    """A book that tells the journal whose addresses it answers, before it answers them."""
+
+    def __init__(self, database: Database) -> None:
+        self.url = database.url
+        self._database = database
+        self._hour = 0.0
+        self._read: set[tuple[str, int]] = set()
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Opens and closes the connections."""
+        return self._database.running()
+
+    async def read(self, by: Caller, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs a function that only reads a little."""
+        return await self._note(by, await self._database.read(by, work, *args, **kwargs))
+
+    async def scan(self, by: Caller, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs a function that may read much."""
+        return await self._note(by, await self._database.scan(by, work, *args, **kwargs))
+
+    async def write(self, by: Caller, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs a function in a transaction that is committed when this returns."""
+        return await self._note(by, await self._database.write(by, work, *args, **kwargs))
+
+    async def _note(self, by: Caller, answer: T) -> T:
+        answered = answer if isinstance(answer, list) else [answer]
+        shown = [one for one in answered if isinstance(one, Dataset) and is_given(one.address)]
+        if shown and (new := self._new(by, shown, time.time() // HOUR)):
+            try:
+                await self._database.write(by, journal.write, [_entry(dataset) for dataset in new])
+            except Unavailable as error:
+                # Reading goes on where nothing can be written; the log then says what the journal cannot.
+                self._read -= {(by.account, dataset.id) for dataset in new}
+                ids = [dataset.id for dataset in new]
+                logger = logging.getLogger(__name__)
+                logger.warning("%s reads the addresses of datasets %s unnoted: %s", by.account, ids, error)
+        return answer
+
+    def _new(self, by: Caller, shown: Sequence[Dataset], hour: float) -> list[Dataset]:
+        """Returns those whose address the account has not read in this hour, which are then noted."""
+        if hour != self._hour:
+            self._hour = hour
+            self._read.clear()
+        new = [dataset for dataset in shown if (by.account, dataset.id) not in self._read]
+        self._read |= {(by.account, dataset.id) for dataset in new}
+        return new
+
+
+def _entry(dataset: Dataset) -> journal.Note:
+    return journal.Note("read", Dataset, dataset.id, organisation_of(dataset), dataset.id)

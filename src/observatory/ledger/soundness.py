@@ -1,0 +1,223 @@
+"""Whether a book is sound: what it keeps of its releases is what follows from them, and all can be read.
+
+All is of one moment, so servers go on writing meanwhile; and read in parts, so a large book needs no more
+memory than a small one.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple, get_args
+
+import msgspec
+from sqlalchemy import Connection, Table, func, select
+
+from ..errors import Unavailable
+from ..intervals import Period
+from ..records import SETTLED, State
+from .coverage import microseconds
+from .recount import runs
+from .snapshot import path_of, snapshot, streamed, version_of
+from .tables import JSONS, MOMENT, coverage, dataset_releases, holdings, metadata
+from .upgrade import head, hidden
+
+EXAMPLES = 10  # of faults of one sort that are told
+WRITTEN_AS_JSON = ("tags", "grants", "before", "after")  # texts that are JSON all the same
+
+Moment = Callable[[Any], datetime]
+
+
+class Release(NamedTuple):
+    """What of a release is looked at."""
+
+    dataset_id: int
+    start_date: datetime
+    end_date: datetime
+    revision: int
+    state: str
+    id: int
+    version: int
+
+    @property
+    def where(self) -> str:
+        """Which release it is, for people."""
+        return f"release {self.id} of dataset {self.dataset_id}"
+
+
+class Report:
+    """What was looked at, and what is wrong; of faults of one sort a few are told, and all are counted."""
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+        self.rows: dict[str, int] = {}
+        self.found: Counter[str] = Counter()
+        self.told: defaultdict[str, list[str]] = defaultdict(list)
+        self.differ: set[int] = set()  # datasets of which is kept what does not follow from their releases
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.found
+
+    def add(self, sort: str, fault: str) -> None:
+        """Notes a fault."""
+        self.found[sort] += 1
+        if len(self.told[sort]) < EXAMPLES:
+            self.told[sort].append(fault)
+
+
+def check(url: str) -> Report:
+    """Looks at the whole book; raises Unavailable where there is none, or one of another version."""
+    with snapshot(url) as connection:
+        if (version := version_of(connection)) is None:
+            raise Unavailable(f"there is no book at {hidden(url)}")
+        if version != head():
+            cure = f"run: observatory database upgrade --database-url {hidden(url)}"
+            raise Unavailable(f"the database is at version {version}, this code needs {head()}; {cure}")
+        report = Report(version)
+        on_sqlite = path_of(url) is not None
+        if on_sqlite:
+            _check_file(connection, report)
+        for table in metadata.sorted_tables:
+            _check_values(connection, table, on_sqlite, report)
+        # Where a time cannot be read, nothing can be counted.
+        if "values" not in report.found:
+            _check_releases(connection, datetime.fromisoformat if on_sqlite else _as_it_is, report)
+    return report
+
+
+def _check_file(connection: Connection, report: Report) -> None:
+    """Looks at the pages and the keys of a SQLite file; PostgreSQL has its own tools for its files."""
+    for (told,) in connection.exec_driver_sql(f"PRAGMA integrity_check({EXAMPLES})"):
+        if told != "ok":
+            report.add("pages", told)
+    for table, row, target, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+        report.add("keys", f"row {row} of {table} refers to one of {target} that is not there")
+
+
+def _check_values(connection: Connection, table: Table, on_sqlite: bool, report: Report) -> None:
+    """Counts the rows of a table and looks at the values that SQLite, or we, keep as text."""
+    report.rows[table.name] = connection.execute(select(func.count()).select_from(table)).scalar_one()
+    kinds = {
+        column: check
+        for column in table.c
+        if (check := _reader(column.name, column.type, on_sqlite)) is not None
+    }
+    if not kinds:
+        return
+    keys, readers = list(table.primary_key), list(kinds.values())
+    names = [column.name for column in kinds]
+    for row in streamed(connection, select(*keys, *kinds)):
+        for name, read, value in zip(names, readers, row[len(keys) :], strict=True):
+            if value is not None and not read(value):
+                report.add("values", f"{table.name} {row[: len(keys)]}: {name} cannot be read: {value!r:.80}")
+
+
+def _reader(name: str, kind: object, on_sqlite: bool) -> Callable[[Any], bool] | None:
+    """Returns what tells whether a value can be read, for a column where that is not certain."""
+    if kind is MOMENT and on_sqlite:
+        return _is_moment
+    if (kind is JSONS and on_sqlite) or name in WRITTEN_AS_JSON:
+        return _is_json
+    return None
+
+
+def _is_moment(value: Any) -> bool:
+    """Tells whether a text is a time in UTC of fixed width, which sorts as it should."""
+    try:
+        read = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return False
+    return bool(read.isoformat(timespec="microseconds") == value and value.endswith("+00:00"))
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        msgspec.json.decode(value)
+    except (TypeError, msgspec.DecodeError):
+        return False
+    return True
+
+
+def _as_it_is(value: Any) -> datetime:
+    read: datetime = value
+    return read
+
+
+def _check_releases(connection: Connection, moment: Moment, report: Report) -> None:
+    """Looks at each release, and whether what is kept beside them is what follows from them."""
+    longest: dict[int, int] = defaultdict(int)
+    counted = _counted(_looked_at(_releases(connection, moment), longest, report))
+    for (dataset_id, start, end), is_kept in _differences(_kept(connection, moment), counted):
+        report.differ.add(dataset_id)
+        what = "has too much" if is_kept else "lacks"
+        report.add("coverage", f"dataset {dataset_id} {what}: {start.isoformat()} to {end.isoformat()}")
+    kept: dict[int, int] = dict(streamed(connection, select(*holdings.c)))
+    for dataset_id, length in sorted(longest.items()):
+        # It may be longer: it is not made shorter when the longest release goes.
+        if kept.get(dataset_id, 0) < length:
+            report.differ.add(dataset_id)
+            said = f"{kept.get(dataset_id, 0)} µs, but one has {length} µs"
+            report.add("longest", f"dataset {dataset_id}: the longest period has {said}")
+
+
+def _releases(connection: Connection, moment: Moment) -> Iterator[Release]:
+    columns = [dataset_releases.c[name] for name in Release._fields]
+    for dataset_id, start, end, *rest in streamed(connection, select(*columns).order_by(*columns[:4])):
+        yield Release(dataset_id, moment(start), moment(end), *rest)
+
+
+def _looked_at(releases: Iterator[Release], longest: dict[int, int], report: Report) -> Iterator[Release]:
+    """Yields the settled releases, having looked at all; notes the longest period of each dataset."""
+    for _, revisions in groupby(releases, itemgetter(0, 1, 2)):
+        before: Release | None = None
+        for release in revisions:
+            _check_release(release, before, report)
+            before = release
+            length = microseconds(Period(release.start_date, release.end_date))
+            longest[release.dataset_id] = max(longest[release.dataset_id], length)
+            if release.state in SETTLED and length >= 0:
+                yield release
+
+
+def _check_release(release: Release, before: Release | None, report: Report) -> None:
+    """Looks at one release and the revision before it, if there is one."""
+    if release.start_date > release.end_date:
+        report.add("releases", f"{release.where} ends before it starts")
+    if release.state not in get_args(State):
+        report.add("releases", f"{release.where} is in no state: {release.state!r}")
+    if release.version < 1:
+        report.add("releases", f"{release.where} is at version {release.version}")
+    # Revisions are deleted from the last one back, so none is missing in between.
+    due = before.revision + 1 if before else 1
+    if release.revision != due:
+        report.add("releases", f"{release.where} is revision {release.revision}, and {due} is missing")
+    if before and before.state != "superseded":
+        report.add("releases", f"{before.where} is {before.state}, though release {release.id} replaced it")
+
+
+def _counted(releases: Iterator[Release]) -> Iterator[tuple[int, datetime, datetime]]:
+    for dataset_id, of_dataset in groupby(releases, itemgetter(0)):
+        periods = (Period(release.start_date, release.end_date) for release in of_dataset)
+        for run in runs(periods):
+            yield dataset_id, run.start_date, run.end_date
+
+
+def _kept(connection: Connection, moment: Moment) -> Iterator[tuple[int, datetime, datetime]]:
+    asked = select(coverage.c.dataset_id, coverage.c.start_date, coverage.c.end_date)
+    for dataset_id, start, end in streamed(connection, asked.order_by(*asked.selected_columns)):
+        yield dataset_id, moment(start), moment(end)
+
+
+def _differences(
+    kept: Iterator[tuple[int, datetime, datetime]], counted: Iterator[tuple[int, datetime, datetime]]
+) -> Iterator[tuple[tuple[int, datetime, datetime], bool]]:
+    """Yields the runs that are on one side only, and whether that is what is kept; both are in order."""
+    sides = merge(((run, True) for run in kept), ((run, False) for run in counted))
+    for run, found in groupby(sides, itemgetter(0)):
+        on = [is_kept for _, is_kept in found]
+        if len(on) == 1:
+            yield run, on[0]

@@ -1,0 +1,72 @@
+"""Who asks: the key in a request, and the right that its route declares. Whatever declares none is refused.
+
+This looks before a body is read, so that nobody without a key makes the server work.
+"""
+
+import asyncio
+from collections.abc import Iterable
+
+from litestar.handlers import HTTPRouteHandler
+from litestar.routes import BaseRoute, HTTPRoute
+
+from .. import credentials
+from ..access import RIGHTS, Caller, operator
+from ..errors import Unauthorized
+from ..ledger import Database, keys
+from .bodies import Asked
+
+PUBLIC = "public"  # of what tells nothing of the book: whether the server lives, and how its API is used
+BEARER = "Bearer "
+
+
+class Gate:
+    """Lets callers in, each with its own rights."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._touching: set[asyncio.Task[None]] = set()
+
+    async def admit(self, request: Asked) -> None:
+        """Notes in a request who asks; raises Unauthorized or Forbidden where they may not."""
+        if (right := request.route_handler.opt["right"]) == PUBLIC:
+            return
+        shown = credentials.shown(_told(request))
+        id = request.scope["state"].get("request_id", "")
+        admitted = await self._database.read(operator("read"), keys.admit, shown, right, id)
+        request.scope["auth"] = admitted.caller
+        if admitted.is_stale:
+            self._touch(admitted.caller, shown.id)
+
+    def _touch(self, caller: Caller, id: int) -> None:
+        """Notes that a key is used, which nobody waits for."""
+        task = asyncio.create_task(self._database.write(caller, keys.touch, id))
+        self._touching.add(task)
+        task.add_done_callback(self._touched)
+
+    def _touched(self, task: "asyncio.Task[None]") -> None:
+        self._touching.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, so that nobody complains: the next request tries again
+
+
+def check_routes(routes: Iterable[BaseRoute]) -> None:
+    """Raises RuntimeError where a route does not say which right it takes: it would be open to all."""
+    for route in routes:
+        for handler in route.route_handlers if isinstance(route, HTTPRoute) else ():
+            if not _is_made_by_litestar(handler) and handler.opt.get("right") not in (*RIGHTS, PUBLIC):
+                raise RuntimeError(f"{sorted(handler.http_methods)} {route.path} declares no right")
+
+
+def _is_made_by_litestar(handler: HTTPRouteHandler) -> bool:
+    """Tells whether a handler answers OPTIONS, which says what methods a path has."""
+    return handler.http_methods == {"OPTIONS"}
+
+
+def _told(request: Asked) -> str:
+    for name, value in request.scope["headers"]:
+        if name == b"authorization":
+            told = value.decode("latin-1")
+            if told[: len(BEARER)].lower() != BEARER.lower():
+                raise Unauthorized("send the key as `Authorization: Bearer obs_…`")
+            return told[len(BEARER) :].strip()
+    raise Unauthorized("no key was given: send one as `Authorization: Bearer obs_…`; see `observatory login`")

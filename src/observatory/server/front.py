@@ -1,0 +1,246 @@
+"""What every request passes before and after the application: it is named, let in, counted, logged and traced.
+
+One layer does all of it, and works out what it can only for those who must wait, because it is paid for by
+each request.
+"""
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+from math import ceil
+from typing import Any
+
+import msgspec
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+from ..access import Caller
+from ..errors import ObservatoryError, Throttled, Unavailable
+from ..ledger import Database
+from ..settings import Settings
+from . import logs
+from .admission import Places, Rates, urgency
+from .metrics import Metrics
+from .problems import MEDIA
+from .tracing import Spans
+
+Headers = dict[bytes, bytes]
+
+ALWAYS = frozenset({"/livez", "/readyz", "/metrics"})  # asked by whoever must know how the server is
+PLACES = 8  # for each connection to the database: those who wait for one cost little
+SANE = re.compile(rb"[!-~]{1,64}")
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+UNKNOWN = "unknown"  # what anybody can make up, such as paths, would make counts without end
+HUNG_UP = 499  # what nginx calls it when nobody is there any more to be answered
+BUSY = "the server has more to do than it can; repeat it"
+LEAVING = "the server is about to stop; ask another one"
+
+
+class Front:
+    """The limits and the counts of one process."""
+
+    def __init__(self, settings: Settings, spans: Spans | None = None) -> None:
+        self.places = Places(settings.in_flight or PLACES * settings.connections)
+        self.rates = Rates(settings.rate) if settings.rate else None
+        self.metrics = Metrics()
+        self.spans = spans
+        self.turned_away = 0
+        self._prefix, self._numbers = secrets.token_hex(6), count(1)
+
+    def before(self, app: ASGIApp) -> ASGIApp:
+        """Returns an application that is behind this."""
+
+        async def passing(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                await app(scope, receive, send)
+                return
+            headers = dict(scope["headers"])
+            request_id = self._request_id(headers)
+            await Passage(self, scope, headers, request_id, receive, send).through(app)
+
+        return passing
+
+    @asynccontextmanager
+    async def watching(self, database: Database) -> AsyncIterator[None]:
+        """Notes once a second how much is going on, and tells the log if requests were turned away."""
+        task = asyncio.create_task(self._watch(database))
+        try:
+            yield
+        finally:
+            task.cancel()
+            if self.spans:
+                await asyncio.to_thread(self.spans.close)
+
+    def problem(self, scope: HTTPScope, headers: Headers) -> tuple[ObservatoryError, int] | None:
+        """Returns why a caller has asked too much lately and for how many seconds to wait, if so."""
+        if not self.rates:
+            return None
+        # Not by the id in a key, which others know and could use up; nor is the key itself kept.
+        key = headers.get(b"authorization")
+        who = hash(key) if key else (scope["client"] or ("",))[0]
+        if not (wait := self.rates.wait(who, time.monotonic())):
+            return None
+        return Throttled("too many requests in a short time"), ceil(wait)
+
+    def _request_id(self, headers: Headers) -> str:
+        told = headers.get(b"x-request-id")
+        if told and SANE.fullmatch(told):
+            return told.decode()
+        return f"{self._prefix}{next(self._numbers):x}"
+
+    async def _watch(self, database: Database) -> None:
+        while True:
+            self.metrics.in_flight.set(self.places.places - self.places.free)
+            self.metrics.waiting.set(self.places.waiting)
+            if self.turned_away:
+                logs.REQUESTS.warning("busy: %d requests were turned away", self.turned_away)
+                self.turned_away = 0
+            await asyncio.sleep(1)
+
+
+class Passage:
+    """One request on its way through."""
+
+    __slots__ = (
+        "_first",
+        "_front",
+        "_headers",
+        "_id",
+        "_is_in",
+        "_is_late",
+        "_is_whole",
+        "_receive",
+        "_scope",
+        "_send",
+        "_status",
+    )
+
+    def __init__(
+        self, front: Front, scope: HTTPScope, headers: Headers, id: str, receive: Receive, send: Send
+    ) -> None:
+        self._front, self._scope, self._headers, self._id = front, scope, headers, id
+        self._receive, self._send = receive, send
+        self._first: Message | None = None  # of the body
+        self._is_whole = True  # the body has come
+        self._is_in = self._is_late = False  # has a place; gave it away until the body has come
+        self._status = HUNG_UP
+
+    async def through(self, app: ASGIApp) -> None:
+        """Lets the request through to the application if there is a place, and counts what becomes of it."""
+        started = time.perf_counter()
+        state: dict[str, Any] = self._scope["state"]
+        state["request_id"] = self._id
+        state["step_aside"] = self.leave  # for a route that waits for long, and then works little
+        logs.REQUEST_ID.set(self._id)
+        span = self._front.spans.begin(self._scope, self._headers) if self._front.spans else None
+        try:
+            if await self._is_let_in():
+                await app(self._scope, self._heard, self._told)
+        except BaseException:
+            self._status = 500
+            raise
+        finally:
+            self.leave()
+            self._count(time.perf_counter() - started)
+            if span:
+                span.end(self._scope.get("path_template"), self._status)
+
+    def leave(self) -> None:
+        """Gives the place to another; does nothing where it was given already."""
+        if self._is_in:
+            self._is_in = False
+            self._front.places.leave()
+
+    async def _is_let_in(self) -> bool:
+        path = self._scope["path"]
+        if path in ALWAYS:
+            if path == "/readyz" and self._is_leaving():
+                await self._refuse("leaving", Unavailable(LEAVING), 1)
+                return False
+            return True
+        if problem := self._front.problem(self._scope, self._headers):
+            await self._refuse("rate", *problem)
+            return False
+        return await self._has_begun() and await self._enter()
+
+    async def _has_begun(self) -> bool:
+        """Waits for the beginning of a body, which for most is all of it, and tells whether it came."""
+        if self._headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in self._headers:
+            return True
+        self._first = await self._receive()
+        return self._first["type"] == "http.request"
+
+    async def _enter(self) -> bool:
+        places = self._front.places
+        if places.free:
+            places.free -= 1
+            self._is_in = True
+            return True
+        purpose = self._headers.get(b"observatory-purpose")
+        scope = self._scope
+        why = await places.enter(urgency(scope["method"], scope["path"], scope["query_string"], purpose))
+        if why:
+            self._front.turned_away += 1
+            await self._refuse(why, Unavailable(BUSY), 1)
+            return False
+        self._is_in = True
+        return True
+
+    async def _heard(self) -> Message:
+        """Receives a part of the body. While the rest of a long one comes, others have the place."""
+        if self._first is not None:
+            message, self._first = self._first, None
+            self._is_whole = not message.get("more_body")
+            return message
+        if self._is_whole:
+            return await self._receive()
+        self._is_late |= self._is_in
+        self.leave()
+        message = await self._receive()
+        self._is_whole = not message.get("more_body")
+        if self._is_whole and self._is_late:
+            await self._front.places.come_back()
+            self._is_in = True
+        return message
+
+    async def _told(self, message: Message) -> None:
+        """Sends a part of the answer. With its beginning it is ready: how fast it is read holds up nobody."""
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            headers = [*message["headers"], (b"x-request-id", self._id.encode())]
+            if self._is_leaving():
+                headers.append((b"connection", b"close"))
+            message["headers"] = headers
+            self.leave()
+        await self._send(message)
+
+    async def _refuse(self, why: str, error: ObservatoryError, wait: int) -> None:
+        """Answers a problem without asking the application."""
+        self._front.metrics.rejected(why)
+        body = msgspec.json.encode(error.problem())
+        headers = [
+            (b"content-type", MEDIA.encode()),
+            (b"content-length", b"%d" % len(body)),
+            (b"retry-after", b"%d" % wait),
+        ]
+        await self._told({"type": "http.response.start", "status": error.answered, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    def _is_leaving(self) -> bool:
+        leaving = self._scope["state"].get("leaving")
+        return leaving is not None and leaving.is_set()
+
+    def _count(self, seconds: float) -> None:
+        """Counts the request and logs it."""
+        scope, status = self._scope, self._status
+        method: str = scope["method"]
+        operation = getattr(scope.get("route_handler"), "operation_id", None) or scope.get("path_template")
+        if operation is None:
+            operation, method = UNKNOWN, method if method in METHODS else UNKNOWN
+        self._front.metrics.answered(operation, method, status, seconds)
+        caller = scope.get("auth")
+        account = caller.account_id if isinstance(caller, Caller) else None
+        logs.tell(method, operation, status, seconds, account)
