@@ -3,9 +3,10 @@
 The files of DAGs are read every 30 seconds, and what they read again within the hour tells nothing new.
 """
 
+import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from ..access import Caller, organisation_of
@@ -20,9 +21,11 @@ HOUR = 3600  # seconds
 class Noted:
     """A book that tells the journal whose addresses it answers, before it answers them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self.url = database.url
         self._database = database
+        self._clock = clock  # in seconds
+        self._noting = asyncio.Lock()
         self._hour = 0.0
         self._read: set[tuple[str, int]] = set()
 
@@ -43,27 +46,33 @@ class Noted:
         return await self._note(by, await self._database.write(by, work, *args, **kwargs))
 
     async def _note(self, by: Caller, answer: T) -> T:
+        """Notes whose addresses are in an answer, and returns it."""
         answered = answer if isinstance(answer, list) else [answer]
         shown = [one for one in answered if isinstance(one, Dataset) and is_given(one.address)]
-        if shown and (new := self._new(by, shown, time.time() // HOUR)):
-            try:
-                await self._database.write(by, journal.write, [_entry(dataset) for dataset in new])
-            except Unavailable as error:
-                # Reading goes on where nothing can be written; the log then says what the journal cannot.
-                self._read -= {(by.account, dataset.id) for dataset in new}
-                ids = [dataset.id for dataset in new]
-                logger = logging.getLogger(__name__)
-                logger.warning("%s reads the addresses of datasets %s unnoted: %s", by.account, ids, error)
+        if shown and self._new(by, shown):
+            # Whoever reads the same meanwhile is answered when it is noted, too.
+            async with self._noting:
+                if new := self._new(by, shown):
+                    await self._write(by, new)
         return answer
 
-    def _new(self, by: Caller, shown: Sequence[Dataset], hour: float) -> list[Dataset]:
-        """Returns those whose address the account has not read in this hour, which are then noted."""
-        if hour != self._hour:
+    def _new(self, by: Caller, shown: Sequence[Dataset]) -> list[Dataset]:
+        """Returns those whose address the account has not read in this hour."""
+        if (hour := self._clock() // HOUR) != self._hour:
             self._hour = hour
             self._read.clear()
-        new = [dataset for dataset in shown if (by.account, dataset.id) not in self._read]
-        self._read |= {(by.account, dataset.id) for dataset in new}
-        return new
+        return [dataset for dataset in shown if (by.account, dataset.id) not in self._read]
+
+    async def _write(self, by: Caller, new: Sequence[Dataset]) -> None:
+        try:
+            await self._database.write(by, journal.write, [_entry(dataset) for dataset in new])
+        except Unavailable as error:
+            # Reading goes on where nothing can be written; the log then says what the journal cannot.
+            ids = [dataset.id for dataset in new]
+            logger = logging.getLogger(__name__)
+            logger.warning("%s reads the addresses of datasets %s unnoted: %s", by.account, ids, error)
+        else:
+            self._read |= {(by.account, dataset.id) for dataset in new}
 
 
 def _entry(dataset: Dataset) -> journal.Note:
