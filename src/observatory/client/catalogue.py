@@ -134,14 +134,16 @@ class Catalogue(Connection):
         tag: str | None = None,
         service: str | None = None,
         name: str | None = None,
+        address: str | None = None,
     ) -> list[Dataset]:
         """Returns the datasets by id: of a workflow, an organisation, a type, a service, a name.
 
-        `tag` is one of the tags of their workflows.
+        `tag` is one of the tags of their workflows. By an `address` those are found whose address you may
+        read; whoever may read none is Forbidden to ask.
         """
         asked = {"workflow_id": workflow_id, "organisation_id": organisation_id}
         asked["dataset_type_id"] = dataset_type_id
-        return self._list(Dataset, limit, tag=tag, service=service, name=name, **asked)
+        return self._list(Dataset, limit, tag=tag, service=service, name=name, address=address, **asked)
 
     def post_dataset(self, dataset: Dataset) -> Dataset:
         """Creates a dataset."""
