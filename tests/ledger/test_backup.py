@@ -7,10 +7,11 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from observatory import Conflict, Invalid, ObservatoryError, Unavailable
 from observatory.ledger import backup as backups
 from observatory.ledger import upgrade
 from observatory.ledger.backup import backup, restore
+from observatory.ledger.snapshot import open_file
 from observatory.ledger.soundness import check
 from observatory.ledger.upgrade import downgrade, head
 
@@ -82,6 +84,45 @@ def test_a_copy_is_whole_and_of_one_moment_while_others_write(
     for copy in copies:
         assert check(f"sqlite:///{copy}").is_sound
         assert (count(copy) - 5040) % 50 == 0
+
+
+class Slowly:
+    """A connection that copies so slowly that somebody else writes after each page."""
+
+    def __init__(self, connection: sqlite3.Connection, write: Callable[[], None]) -> None:
+        self._connection = connection
+        self._write = write
+        self.steps = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def backup(self, target: sqlite3.Connection, pages: int) -> None:
+        def after_a_page(_: int, left: int, whole: int) -> None:
+            self.steps += 1
+            assert self.steps <= whole, f"it began anew; {left} of {whole} pages are left"
+            self._write()
+
+        self._connection.backup(target, pages=1, progress=after_a_page)
+
+
+def test_a_copy_does_not_begin_anew_at_each_write(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(sqlite3.connect(book, isolation_level=None)) as other:
+        other.execute("PRAGMA synchronous=OFF")
+
+        def write() -> None:
+            other.execute("UPDATE holdings SET longest = longest + 1")
+
+        monkeypatch.setattr(backups, "open_file", lambda path: Slowly(open_file(path), write))
+        monkeypatch.setattr(backups, "_check", lambda copy, source: None)
+        backup(book, book.with_name("copy.db"))
+        [now] = other.execute("SELECT max(longest) FROM holdings").fetchone()
+
+    with closing(sqlite3.connect(book.with_name("copy.db"))) as connection:
+        [then] = connection.execute("SELECT max(longest) FROM holdings").fetchone()
+    day = 24 * 3600 * 10**6
+    assert then == day
+    assert now > day + 20
 
 
 def test_a_copy_is_one_file_that_only_its_owner_reads(book: Path) -> None:
