@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from .errors import Unauthorized
 
+# An id has 18 digits at most, so that each is a number that a database holds.
 ALPHABET = string.digits + string.ascii_letters
 SECRET, CHECKSUM = 43, 6  # so many of 62 characters hold 256 and 32 bits
-FORM = re.compile(rf"(obs_([1-9][0-9]{{0,18}})_([0-9A-Za-z]{{{SECRET}}}))_([0-9A-Za-z]{{{CHECKSUM}}})")
+FORM = re.compile(rf"(obs_([1-9][0-9]{{0,17}})_([0-9A-Za-z]{{{SECRET}}}))_([0-9A-Za-z]{{{CHECKSUM}}})")
 
 
 class Shown(NamedTuple):

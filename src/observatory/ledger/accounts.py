@@ -4,13 +4,14 @@ An administrator of some organisations sees and changes the accounts whose grant
 nothing that it does not have itself.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from ..access import beyond
-from ..errors import Forbidden, Invalid, NotFound
+from ..errors import Conflict, Forbidden, Invalid, NotFound
 from ..records import Account, Grant, Organisation, is_given
 from ..rules import normal
 from . import catalogue, journal
@@ -70,7 +71,10 @@ async def create(tx: Transaction, account: Account) -> Account:
 
 
 async def change(tx: Transaction, account: Account) -> Account:
-    """Changes the name of an account, or all of its grants; what is given as it is changes nothing."""
+    """Changes the name of an account, or all of its grants; what is given as it is changes nothing.
+
+    Raises Conflict where the caller would lose the role of an administrator: nobody might be left to mend it.
+    """
     before = await fetch(tx, account.id, HELD)
     must_administer(tx, before)
     catalogue.check_version(account, before.version)
@@ -82,8 +86,11 @@ async def change(tx: Transaction, account: Account) -> Account:
     }
     if not new:
         return before
-    await _check(tx, new.get("grants", before.grants))
-    values = {"new_name": new.get("name", before.name), "new_grants": _text(new.get("grants", before.grants))}
+    grants: list[Grant] = new.get("grants", before.grants)
+    await _check(tx, grants, before.grants)
+    if account.id == tx.by.account_id and any(g.role == "admin" and g not in grants for g in before.grants):
+        raise Conflict("this is your own account: let another administrator take the role from it")
+    values = {"new_name": new.get("name", before.name), "new_grants": _text(grants)}
     await tx.rows(UPDATE, {**values, "now": tx.now, "key": account.id})
     after = await fetch(tx, account.id)
     was = journal.differences(before, new)
@@ -92,11 +99,13 @@ async def change(tx: Transaction, account: Account) -> Account:
 
 
 async def remove(tx: Transaction, id: int, version: int | None = None) -> None:
-    """Removes an account, and its keys with it."""
+    """Removes an account, and its keys with it; raises Conflict for the caller's own."""
     before = await fetch(tx, id, HELD)
     must_administer(tx, before)
     if version is not None:
         catalogue.check_version(Account(id=id, version=version), before.version)
+    if id == tx.by.account_id:
+        raise Conflict("this is your own account: let another administrator remove it")
     await tx.rows(DELETE, {"key": id})
     await journal.write(tx, [journal.of_record("delete", before, None, journal.told(before))])
 
@@ -125,10 +134,13 @@ def must_administer(tx: Transaction, account: Account) -> None:
         raise Forbidden(f"account {account.name!r} has more rights than {tx.by.account!r} could give it")
 
 
-async def _check(tx: Transaction, grants: list[Grant]) -> None:
-    """Raises NotFound for a grant in no organisation, Forbidden for what the caller cannot give."""
+async def _check(tx: Transaction, grants: list[Grant], before: Sequence[Grant] = ()) -> None:
+    """Raises NotFound for a grant in no organisation, Forbidden for what the caller cannot give.
+
+    What is granted already may be in an organisation that was removed since: its id is never given again.
+    """
     for place, grant in enumerate(grants):
-        if grant.organisation_id is not None:
+        if grant.organisation_id is not None and grant not in before:
             try:
                 await catalogue.fetch(tx, Organisation, grant.organisation_id)
             except NotFound as error:

@@ -10,7 +10,7 @@ from hmac import compare_digest
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, or_, select, update
 
 from .. import credentials
 from ..access import Caller, Right, Scopes, scopes
@@ -29,13 +29,18 @@ DAYS = 90  # for which a key opens the book, if nothing else is said
 MOST_DAYS = 366
 LIVE = 2  # keys of an account at a time, so that one can be exchanged for the other
 EXACT = timedelta(hours=1)  # last_used is not written for each request
+EVERYTHING = [Grant("admin"), Grant("address:read"), Grant("address:write")]
 
 _KEY = [table.c[field] for field in Key.__struct_fields__ if field != "account"]
 _ACCOUNT = [accounts_table.c[field] for field in Account.__struct_fields__]
 ROWS = select(*_KEY, *_ACCOUNT).join_from(table, accounts_table)
 ONE = Statement(ROWS.where(table.c.id == bindparam("key")))
 AFTER = Statement(ROWS.where(table.c.id > bindparam("after")).order_by(table.c.id))
-OF_ACCOUNT = Statement(ROWS.where(table.c.account_id == bindparam("account")).order_by(table.c.id))
+OF_ACCOUNT = Statement(
+    ROWS.where(table.c.account_id == bindparam("account"), table.c.id > bindparam("after")).order_by(
+        table.c.id
+    )
+)
 INSERT = Statement(
     insert(table)
     .values({c.name: bindparam(c.name) for c in table.c if c.name not in ("id", "revoked", "last_used")})
@@ -52,7 +57,15 @@ UPDATE = Statement(
     )
 )
 BOOK = Statement(select(book.c.id).with_for_update())
-TOUCH = Statement(update(table).where(table.c.id == bindparam("key")).values(last_used=bindparam("now")))
+# Of several processes that note it at the same time, the first does.
+TOUCH = Statement(
+    update(table)
+    .where(
+        table.c.id == bindparam("key"),
+        or_(table.c.last_used.is_(None), table.c.last_used < bindparam("before")),
+    )
+    .values(last_used=bindparam("now"))
+)
 ADMIT = Statement(
     select(
         table.c.hash,
@@ -101,7 +114,7 @@ async def admit(tx: Transaction, shown: credentials.Shown, right: Right, request
 
 async def touch(tx: Transaction, id: int) -> None:
     """Notes that a key is used now."""
-    await tx.rows(TOUCH, {"key": id, "now": tx.now})
+    await tx.rows(TOUCH, {"key": id, "now": tx.now, "before": tx.now - EXACT})
 
 
 async def fetch(tx: Transaction, id: int) -> Key:
@@ -116,9 +129,16 @@ async def listed(tx: Transaction, limit: int, after: int = 0, account_id: int | 
     """Returns up to `limit` keys with ids above `after`, of an account or of all."""
     if account_id is not None:
         await accounts.fetch(tx, account_id)
+        return (await _of(tx, account_id, after))[:limit]
     found = [_built(one) for one in await tx.rows(AFTER, {"after": after})]
-    seen = [key for key in found if accounts.is_seen(tx, key.account)]
-    return [key for key in seen if account_id in (None, key.account.id)][:limit]
+    return [key for key in found if accounts.is_seen(tx, key.account)][:limit]
+
+
+async def own(tx: Transaction) -> Key:
+    """Returns the key that the caller shows, with its account: this much everybody may know of themselves."""
+    if tx.by.key_id is None or (found := await row(tx, ONE, {"key": tx.by.key_id})) is None:
+        raise NotFound("whoever asks shows no key")
+    return _built(found)
 
 
 async def create(tx: Transaction, key: Key) -> NewKey:
@@ -133,7 +153,7 @@ async def create(tx: Transaction, key: Key) -> NewKey:
     accounts.must_administer(tx, account)
     expires = said.expires if is_given(said.expires) else tx.now + timedelta(days=DAYS)
     _check_expiry(tx.now, expires)
-    live = [one for one in await _of(tx, account.id) if one.revoked is None and one.expires > tx.now]
+    live = [one for one in await _of(tx, account.id) if _is_live(tx, one)]
     if len(live) >= LIVE:
         which = " and ".join(str(one.id) for one in live)
         raise Conflict(f"account {account.name!r} has the keys {which}: revoke one of them first")
@@ -146,26 +166,40 @@ async def create(tx: Transaction, key: Key) -> NewKey:
 
 
 async def change(tx: Transaction, key: Key) -> Key:
-    """Changes until when a key opens the book; nothing else of it can be changed."""
+    """Changes until when a key opens the book; nothing else of it can be changed.
+
+    What has ended stays so: else an account could come to have more live keys than it may.
+    """
     before = await _held(tx, key.id)
     accounts.must_administer(tx, before.account)
     check_version(key, before.version)
     said = normal(key)
     if is_given(said.account) and said.account.id != before.account.id:
         raise Invalid("a key is of one account", {"account": "cannot be changed: make another key"})
+    if is_given(said.revoked) and said.revoked != before.revoked:
+        raise Invalid("a key is not revoked by a change", {"revoked": "delete the key: that revokes it"})
     expires = said.expires if is_given(said.expires) else before.expires
     if expires == before.expires:
         return before
+    if not _is_live(tx, before):
+        raise Conflict(f"key {key.id} has ended: make another one")
     _check_expiry(tx.now, expires)
     return await _changed(tx, before, expires, before.revoked)
 
 
 async def revoke(tx: Transaction, id: int, version: int | None = None) -> Key:
-    """Ends a key now; one that was ended stays as it is."""
+    """Ends a key now; one that was ended stays as it is.
+
+    Raises Conflict for the only key of the caller, who could then neither see nor mend what came of it.
+    """
     before = await _held(tx, id)
     accounts.must_administer(tx, before.account)
     if version is not None:
         check_version(Key(id=id, version=version), before.version)
+    if id == tx.by.key_id and not any(
+        _is_live(tx, one) for one in await _of(tx, before.account.id) if one.id != id
+    ):
+        raise Conflict(f"you ask with key {id}, and have no other: make one first, and ask with that")
     return before if before.revoked else await _changed(tx, before, before.expires, tx.now)
 
 
@@ -176,11 +210,18 @@ async def first(tx: Transaction) -> tuple[str, NewKey | None]:
 
 
 async def for_admin(tx: Transaction, name: str) -> NewKey:
-    """Makes a key for an account that may do everything, which is made too if it is not there."""
+    """Makes a key for an account that may do everything, which is made too if it is not there.
+
+    Raises Conflict where it is there, and may not do everything or has two keys already.
+    """
     found = await accounts.listed(tx, 1, name=name)
-    grants = [Grant("admin"), Grant("address:read"), Grant("address:write")]
-    account = found[0] if found else await accounts.create(tx, Account(name=name, grants=grants))
-    return await create(tx, Key(account=account))
+    account = found[0] if found else await accounts.create(tx, Account(name=name, grants=EVERYTHING))
+    if not set(EVERYTHING) <= set(account.grants):
+        raise Conflict(f"account {name!r} may not do everything: name another one, which is made")
+    try:
+        return await create(tx, Key(account=account))
+    except Conflict as error:
+        raise Conflict(f"{error.detail}, or name another account, which is made") from None
 
 
 async def _held(tx: Transaction, id: int) -> Key:
@@ -198,8 +239,12 @@ async def _changed(tx: Transaction, before: Key, expires: datetime, revoked: dat
     return after
 
 
-async def _of(tx: Transaction, account_id: int) -> list[Key]:
-    return [_built(one) for one in await tx.rows(OF_ACCOUNT, {"account": account_id})]
+async def _of(tx: Transaction, account_id: int, after: int = 0) -> list[Key]:
+    return [_built(one) for one in await tx.rows(OF_ACCOUNT, {"account": account_id, "after": after})]
+
+
+def _is_live(tx: Transaction, key: Key) -> bool:
+    return key.revoked is None and key.expires > tx.now
 
 
 def _built(row: Row) -> Key:

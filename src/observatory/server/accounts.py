@@ -20,7 +20,13 @@ CHANGE: Right = "administer"
 
 def routes(database: Database) -> Router:
     """Returns the routes of accounts and of keys."""
-    return Router("/", route_handlers=[*_accounts(database), *_keys(database)])
+
+    @get("/me", operation_id="getMe", summary="Get Me", opt={"right": "read"}, tags=["Key"])
+    async def me(request: Asked) -> Response[Key]:
+        """Answers the key that the request shows, with its account."""
+        return json(await database.read(request.caller, keys.own))
+
+    return Router("/", route_handlers=[me, *_accounts(database), *_keys(database)])
 
 
 def _accounts(database: Database) -> list[ControllerRouterHandler]:

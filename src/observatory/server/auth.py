@@ -24,7 +24,7 @@ class Gate:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._touching: set[asyncio.Task[None]] = set()
+        self._touching: dict[int, asyncio.Task[None]] = {}
 
     async def admit(self, request: Asked) -> None:
         """Notes in a request who asks; raises Unauthorized or Forbidden where they may not."""
@@ -38,15 +38,17 @@ class Gate:
             self._touch(admitted.caller, shown.id)
 
     def _touch(self, caller: Caller, id: int) -> None:
-        """Notes that a key is used, which nobody waits for."""
-        task = asyncio.create_task(self._database.write(caller, keys.touch, id))
-        self._touching.add(task)
-        task.add_done_callback(self._touched)
+        """Notes that a key is used, which nobody waits for, and which is done once at a time."""
+        if id in self._touching:
+            return
 
-    def _touched(self, task: "asyncio.Task[None]") -> None:
-        self._touching.discard(task)
-        if not task.cancelled():
-            task.exception()  # looked at, so that nobody complains: the next request tries again
+        def touched(task: "asyncio.Task[None]") -> None:
+            del self._touching[id]
+            if not task.cancelled():
+                task.exception()  # looked at, so that nobody complains: the next request tries again
+
+        self._touching[id] = asyncio.create_task(self._database.write(caller, keys.touch, id))
+        self._touching[id].add_done_callback(touched)
 
 
 def check_routes(routes: Iterable[BaseRoute]) -> None:
