@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from observatory import Dataset, ObservatoryApi
-from tests.server.conftest import Caller, Contents
+
+from .conftest import Caller, Contents
 
 SECRET = "bigquery.partner.hidden"
 
