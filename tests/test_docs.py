@@ -17,7 +17,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import msgspec
 import pytest
@@ -269,7 +269,10 @@ def table_of(page: str, first: str) -> list[list[str]]:
 def test_the_settings_are_those_of_the_code() -> None:
     def kind(type_: Any) -> str:
         inner = [one for one in get_args(type_) if one is not type(None)]
-        return {str: "text", int: "whole number", float: "number"}[inner[0] if inner else type_]
+        if get_origin(type_) is Literal:
+            return " or ".join(inner)
+        names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+        return names[inner[0] if inner else type_]
 
     in_code = [
         [f"OBSERVATORY_{f.name.upper()}", kind(f.type), "–" if f.default is None else str(f.default)]

@@ -1,4 +1,4 @@
-"""Who is served now, who waits, and who is told to come again: for a server that is asked more than it can do.
+"""Who is served now, who waits, and who must come again, when a server is asked more than it can do.
 
 A process works on a certain number of requests at a time. As many wait behind them, in four lines of which
 the most urgent is served first; when there is no more room, whoever is less urgent makes place. Beside this,
@@ -125,11 +125,14 @@ class Rates:
 
     def wait(self, who: Hashable, now: float) -> float:
         """Counts a request and returns 0, or for how many seconds this caller must wait."""
-        until = max(self._busy_until.get(who, now), now)
-        if until - now > BURST - self._spacing and until > now:
-            return until - now - BURST + self._spacing
-        if len(self._busy_until) >= KEYS and who not in self._busy_until:
-            self._forget(now)
+        until = self._busy_until.get(who, 0.0)
+        if until <= now:
+            if not until and len(self._busy_until) >= KEYS:
+                self._forget(now)
+            self._busy_until[who] = now + self._spacing
+            return 0.0
+        if (wait := until - now - BURST + self._spacing) > 0:
+            return wait
         self._busy_until[who] = until + self._spacing
         return 0.0
 

@@ -1,4 +1,4 @@
-"""What every request passes before and after the application: it is named, let in, counted, logged and traced.
+"""What every request passes before and after the application: it is let in, counted, logged and traced.
 
 One layer does all of it, and works out what it can only for those who must wait, because it is paid for by
 each request.
@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
 from math import ceil
-from typing import Any
+from typing import cast
 
 import msgspec
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Scope, Send
 
 from ..access import Caller
 from ..errors import ObservatoryError, Throttled, Unavailable
@@ -36,6 +36,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 UNKNOWN = "unknown"  # what anybody can make up, such as paths, would make counts without end
 HUNG_UP = 499  # what nginx calls it when nobody is there any more to be answered
 BUSY = "the server has more to do than it can; repeat it"
+TOO_OFTEN = "this key, or address without one, asks too much in a short time"
 LEAVING = "the server is about to stop; ask another one"
 
 
@@ -54,12 +55,8 @@ class Front:
         """Returns an application that is behind this."""
 
         async def passing(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] != "http":
-                await app(scope, receive, send)
-                return
-            headers = dict(scope["headers"])
-            request_id = self._request_id(headers)
-            await Passage(self, scope, headers, request_id, receive, send).through(app)
+            # uvicorn is told of no other kind, and what starts the application is not asked through this.
+            await Passage(self, cast("HTTPScope", scope), receive, send).through(app)
 
         return passing
 
@@ -74,25 +71,24 @@ class Front:
             if self.spans:
                 await asyncio.to_thread(self.spans.close)
 
-    def problem(self, scope: HTTPScope, headers: Headers) -> tuple[ObservatoryError, int] | None:
-        """Returns why a caller has asked too much lately and for how many seconds to wait, if so."""
-        if not self.rates:
-            return None
-        # Not by the id in a key, which others know and could use up; nor is the key itself kept.
-        key = headers.get(b"authorization")
-        who = hash(key) if key else (scope["client"] or ("",))[0]
-        if not (wait := self.rates.wait(who, time.monotonic())):
-            return None
-        return Throttled("too many requests in a short time"), ceil(wait)
-
-    def _request_id(self, headers: Headers) -> str:
+    def request_id(self, headers: Headers) -> str:
+        """Returns the id that the caller gave the request, if it is sane, or else a new one."""
         told = headers.get(b"x-request-id")
         if told and SANE.fullmatch(told):
             return told.decode()
         return f"{self._prefix}{next(self._numbers):x}"
 
+    def wait(self, scope: HTTPScope, headers: Headers, now: float) -> float:
+        """Returns for how many seconds a caller must wait who has asked too much lately."""
+        if not self.rates:
+            return 0.0
+        # Not by the id in a key, which others know and could use up; nor is the key itself kept.
+        key = headers.get(b"authorization")
+        return self.rates.wait(hash(key) if key else (scope["client"] or ("",))[0], now)
+
     async def _watch(self, database: Database) -> None:
         while True:
+            self.metrics.write()
             self.metrics.in_flight.set(self.places.places - self.places.free)
             self.metrics.waiting.set(self.places.waiting)
             if self.turned_away:
@@ -118,35 +114,39 @@ class Passage:
         "_status",
     )
 
-    def __init__(
-        self, front: Front, scope: HTTPScope, headers: Headers, id: str, receive: Receive, send: Send
-    ) -> None:
-        self._front, self._scope, self._headers, self._id = front, scope, headers, id
-        self._receive, self._send = receive, send
-        self._first: Message | None = None  # of the body
+    def __init__(self, front: Front, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        self._front, self._scope, self._receive, self._send = front, scope, receive, send
+        self._headers = dict(scope["headers"])
+        self._id = front.request_id(self._headers)
+        self._first: HTTPReceiveMessage | None = None  # of the body
         self._is_whole = True  # the body has come
         self._is_in = self._is_late = False  # has a place; gave it away until the body has come
         self._status = HUNG_UP
 
     async def through(self, app: ASGIApp) -> None:
         """Lets the request through to the application if there is a place, and counts what becomes of it."""
-        started = time.perf_counter()
-        state: dict[str, Any] = self._scope["state"]
-        state["request_id"] = self._id
-        state["step_aside"] = self.leave  # for a route that waits for long, and then works little
+        front, scope = self._front, self._scope
+        started = time.monotonic()
+        scope["state"]["request_id"] = self._id
         logs.REQUEST_ID.set(self._id)
-        span = self._front.spans.begin(self._scope, self._headers) if self._front.spans else None
+        span = front.spans.begin(scope, self._headers) if front.spans else None
         try:
-            if await self._is_let_in():
-                await app(self._scope, self._heard, self._told)
+            if scope["path"] in ALWAYS:
+                is_let_in = scope["path"] != "/readyz" or await self._is_staying()
+            elif wait := front.wait(scope, self._headers, started):
+                is_let_in = await self._refuse("rate", Throttled(TOO_OFTEN), ceil(wait))
+            else:
+                is_let_in = await self._has_begun() and (self._takes_free_place() or await self._enters())
+            if is_let_in:
+                await app(scope, self._heard if self._first else self._receive, self._told)
         except BaseException:
             self._status = 500
             raise
         finally:
             self.leave()
-            self._count(time.perf_counter() - started)
+            self._count(time.monotonic() - started)
             if span:
-                span.end(self._scope.get("path_template"), self._status)
+                span.end(scope.get("path_template"), self._status)
 
     def leave(self) -> None:
         """Gives the place to another; does nothing where it was given already."""
@@ -154,52 +154,45 @@ class Passage:
             self._is_in = False
             self._front.places.leave()
 
-    async def _is_let_in(self) -> bool:
-        path = self._scope["path"]
-        if path in ALWAYS:
-            if path == "/readyz" and self._is_leaving():
-                await self._refuse("leaving", Unavailable(LEAVING), 1)
-                return False
-            return True
-        if problem := self._front.problem(self._scope, self._headers):
-            await self._refuse("rate", *problem)
-            return False
-        return await self._has_begun() and await self._enter()
+    async def _is_staying(self) -> bool:
+        return not self._is_leaving() or await self._refuse("leaving", Unavailable(LEAVING), 1)
 
     async def _has_begun(self) -> bool:
         """Waits for the beginning of a body, which for most is all of it, and tells whether it came."""
-        if self._headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in self._headers:
+        if b"content-length" not in self._headers and b"transfer-encoding" not in self._headers:
             return True
-        self._first = await self._receive()
+        self._first = cast("HTTPReceiveMessage", await self._receive())
         return self._first["type"] == "http.request"
 
-    async def _enter(self) -> bool:
+    def _takes_free_place(self) -> bool:
         places = self._front.places
-        if places.free:
-            places.free -= 1
-            self._is_in = True
-            return True
-        purpose = self._headers.get(b"observatory-purpose")
-        scope = self._scope
-        why = await places.enter(urgency(scope["method"], scope["path"], scope["query_string"], purpose))
-        if why:
-            self._front.turned_away += 1
-            await self._refuse(why, Unavailable(BUSY), 1)
+        if not places.free:
             return False
+        places.free -= 1
         self._is_in = True
         return True
 
-    async def _heard(self) -> Message:
+    async def _enters(self) -> bool:
+        """Waits for a place, and answers the request if there is none."""
+        scope, purpose = self._scope, self._headers.get(b"observatory-purpose")
+        urgent = urgency(scope["method"], scope["path"], scope["query_string"], purpose)
+        if why := await self._front.places.enter(urgent):
+            self._front.turned_away += 1
+            return await self._refuse(why, Unavailable(BUSY), 1)
+        self._is_in = True
+        return True
+
+    async def _heard(self) -> HTTPReceiveMessage:
         """Receives a part of the body. While the rest of a long one comes, others have the place."""
         if self._first is not None:
             message, self._first = self._first, None
             self._is_whole = not message.get("more_body")
             return message
         if self._is_whole:
-            return await self._receive()
+            return cast("HTTPReceiveMessage", await self._receive())
         self._is_late |= self._is_in
         self.leave()
-        message = await self._receive()
+        message = cast("HTTPReceiveMessage", await self._receive())
         self._is_whole = not message.get("more_body")
         if self._is_whole and self._is_late:
             await self._front.places.come_back()
@@ -217,8 +210,8 @@ class Passage:
             self.leave()
         await self._send(message)
 
-    async def _refuse(self, why: str, error: ObservatoryError, wait: int) -> None:
-        """Answers a problem without asking the application."""
+    async def _refuse(self, why: str, error: ObservatoryError, wait: int) -> bool:
+        """Answers a problem, and that the request is not let in."""
         self._front.metrics.rejected(why)
         body = msgspec.json.encode(error.problem())
         headers = [
@@ -228,6 +221,7 @@ class Passage:
         ]
         await self._told({"type": "http.response.start", "status": error.answered, "headers": headers})
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        return False
 
     def _is_leaving(self) -> bool:
         leaving = self._scope["state"].get("leaving")

@@ -36,12 +36,17 @@ def configure(settings: Settings) -> None:
     REQUESTS.setLevel(logging.INFO if settings.log == "requests" else logging.WARNING)
 
 
-def tell(method: str, operation: str, status: int, seconds: float, account: str | None) -> None:
+def tell(method: str, operation: str, status: int, seconds: float, account: int | None) -> None:
     """Logs a request that was answered; one that broke is a warning."""
     level = logging.WARNING if status >= 500 else logging.INFO
     if REQUESTS.isEnabledFor(level):
-        facts = {"method": method, "operation": operation, "status": status, "ms": round(seconds * 1000, 2)}
-        if account:
+        facts: dict[str, object] = {
+            "method": method,
+            "operation": operation,
+            "status": status,
+            "ms": round(seconds * 1000, 2),
+        }
+        if account is not None:
             facts["account"] = account
         REQUESTS.log(level, "answered", extra={"facts": facts})
 
