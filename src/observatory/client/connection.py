@@ -1,17 +1,18 @@
 """What every call of the client has in common: the connection it goes over, and the five verbs."""
 
+import ipaddress
 import os
 import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from ..errors import Invalid, NotFound
 from ..records import PAGE, R, Record, is_given, kind_of, unset
 from ..rules import normal
 from ..settings import read
-from .saved import load, place
-from .saved import normal as saved_as
+from .saved import key_for
 
 if TYPE_CHECKING:
     from .transport import Transport
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 class ListWasCut(UserWarning):
     """There is more than the limit that was asked for: what is not in the list may exist nevertheless."""
+
+
+class KeyIsSentInTheOpen(UserWarning):
+    """A key goes over HTTP without TLS to another machine: whoever is on the way can read and use it."""
 
 
 class Connection:
@@ -37,8 +42,10 @@ class Connection:
 
         url, api_key, timeout = self._server
         if api_key is None:
-            settings = read(os.environ)
-            api_key = settings.api_key or load(place(settings)).servers.get(saved_as(url))
+            api_key = key_for(read(os.environ), url)
+        if api_key and not is_safe(url):
+            said = f"the key is sent to {url} unencrypted, and others on the way can read it: use https"
+            warnings.warn(said, KeyIsSentInTheOpen, stacklevel=2)
         return Transport(url, api_key=api_key, timeout=timeout)
 
     def __enter__(self) -> Self:
@@ -95,10 +102,23 @@ class Connection:
         body = normal(record)
         version, body.version = body.version, unset
         path = f"{record.path}/{number(record.id)}"
-        return self._transport.call("PATCH", path, kind_of(record), body=body, version=version if is_given(version) else None)
+        return self._transport.call(
+            "PATCH", path, kind_of(record), body=body, version=version if is_given(version) else None
+        )
 
     def _delete(self, kind: type[Record], id: int) -> None:
         self._transport.call("DELETE", f"{kind.path}/{number(id)}", type(None), repeatable=False)
+
+
+def is_safe(url: str) -> bool:
+    """Tells whether nobody on the way can read what is sent: it is encrypted, or stays on this machine."""
+    parts = urlsplit(url)
+    if parts.scheme == "https" or parts.hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:  # a name, which may be anybody's
+        return False
 
 
 def number(id: object) -> int:
