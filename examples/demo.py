@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[1]
 WORK = ROOT / ".work" / "demo"
 LOG = WORK / "demo.log"
 DATA = WORK / "data"
+CREDENTIALS = WORK / "credentials.json"
 OBSERVATORY = str(Path(sys.executable).with_name("observatory"))
 NEWEST = 12
 
@@ -35,6 +36,9 @@ NEWEST = 12
 def main() -> None:
     """Tells the story; whatever else is said goes to the log."""
     WORK.mkdir(parents=True, exist_ok=True)
+    # The key of the demo's book is kept here, and not among those of the user.
+    os.environ["OBSERVATORY_CREDENTIALS"] = str(CREDENTIALS)
+    os.environ.pop("OBSERVATORY_API_KEY", None)
     console = say_the_rest_to_the_log()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -151,11 +155,11 @@ def conclude(console: Console, api: ObservatoryApi, dataset: Dataset) -> None:
     console.print(table)
     book = f"sqlite:///{shown(WORK)}/book.db"
     query = f"FROM {dataset.address.rpartition(':')[2]}{max(shards)} LIMIT 5"
-    asked = f"dataset_id={dataset.id}&history=true"
+    with_key = f"OBSERVATORY_CREDENTIALS={shown(CREDENTIALS)} .venv/bin/observatory"
     console.print("\nLook further:", style="bold")
     for what, command in {
-        "serve the book again": f".venv/bin/observatory serve --database-url {book}",
-        "ask it, while it is served": f"curl -s '127.0.0.1:5002/v1/dataset-releases?{asked}'",
+        "serve the book again": f"{with_key} serve --database-url {book}",
+        "ask it, while it is served": f"{with_key} releases list {dataset.id} --history",
         "see the data": f'.venv/bin/python -c "import duckdb; duckdb.connect('
         f"'{shown(DATA)}/warehouse.duckdb').sql('{query}').show()\"",
         "read what Airflow said": f"less {shown(LOG)}",

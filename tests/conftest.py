@@ -53,7 +53,7 @@ def key_of(database_url: str) -> str:
     return asyncio.run(make())
 
 
-def let_in(database_url: str, url: str) -> None:
+def be_let_in(database_url: str, url: str) -> None:
     """Lets the clients of these tests into a server, as whoever starts one is let in."""
     key = key_of(database_url)
     saved = load(CREDENTIALS)
@@ -103,6 +103,12 @@ def own_postgresql(binaries: Path, folder: Path) -> Iterator[str]:
         yield f"postgresql://observatory@/postgres?host={folder}"
     finally:
         run(f"{binaries}/pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+
+
+@pytest.fixture
+def let_in() -> Callable[[str, str], None]:
+    """Lets the clients of these tests into a server of a database, by its address."""
+    return be_let_in
 
 
 @pytest.fixture
@@ -165,7 +171,7 @@ def serve() -> Iterator[Callable[[Settings], str]]:
         thread.start()
         started.append((server, thread, listener))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        let_in(settings.database_url, url)
+        be_let_in(settings.database_url, url)
         return url
 
     yield start

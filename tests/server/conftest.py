@@ -16,7 +16,9 @@ import httpx2
 import psycopg
 import pytest
 
+from observatory.client.saved import load, normal, place
 from observatory.ledger.tables import metadata
+from observatory.settings import read
 
 Contents = dict[str, list[tuple[Any, ...]]]
 
@@ -29,19 +31,36 @@ class Problem(NamedTuple):
     text: str
 
 
-class Caller:
-    """Sends requests as they are told, and reads the problems that are answered."""
+def admin_key(url: str) -> str:
+    """Returns the key that whoever started a server finds."""
+    return load(place(read(os.environ))).servers[normal(url)]
 
-    def __init__(self, url: str) -> None:
-        self.http = httpx2.Client(base_url=f"{url}/v1", timeout=60)
+
+class Caller:
+    """Sends requests as they are told, with a key, and reads the problems that are answered.
+
+    The key is that of the administrator who is let into the servers of tests, unless another one is given.
+    """
+
+    def __init__(self, url: str, key: str | None = None) -> None:
+        headers = {"Authorization": f"Bearer {key or admin_key(url)}"}
+        self.http = httpx2.Client(base_url=f"{url}/v1", timeout=60, headers=headers)
 
     def send(
-        self, method: str, path: str, body: str | bytes | None = None, kind: str | None = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: str | bytes | None = None,
+        kind: str | None = "application/json",
+        **headers: str,
     ) -> httpx2.Response:
-        headers = {"Content-Type": kind} if kind and body is not None else {}
+        """Sends a request; headers are given as `if_match="…"`."""
+        told = {name.replace("_", "-"): value for name, value in headers.items()}
+        if kind and body is not None:
+            told["Content-Type"] = kind
         if isinstance(body, str):
             body = body.encode("utf-8", "surrogatepass")
-        return self.http.request(method, path, content=body, headers=headers)
+        return self.http.request(method, path, content=body, headers=told)
 
     def problem(
         self, method: str, path: str, body: str | bytes | None = None, kind: str | None = "application/json"
@@ -66,8 +85,8 @@ def caller(server_url: str) -> Iterator[Caller]:
 
 @pytest.fixture
 def contents(database_url: str) -> Callable[[], Contents]:
-    """Reads all that is in the tables."""
-    names = [table.name for table in metadata.sorted_tables]
+    """Reads all that is in the tables, but for keys, which note when they are used."""
+    names = [table.name for table in metadata.sorted_tables if table.name != "keys"]
 
     def on_sqlite() -> Contents:
         connection = sqlite3.connect(database_url.removeprefix("sqlite:///"))

@@ -14,6 +14,8 @@ from observatory.ledger import upgrade
 from observatory.ledger.upgrade import head
 from observatory.settings import Settings
 
+from .conftest import admin_key
+
 Serve = Callable[[Settings], str]
 
 
@@ -78,7 +80,8 @@ def test_a_server_whose_database_is_gone_is_not_ready_but_alive_and_comes_back(
 
     allow("false")
     for path in ("/readyz", "/v1/organisations", "/v1/datasets/1"):
-        refused = httpx2.get(f"{url}{path}", timeout=20)
+        headers = {"Authorization": f"Bearer {admin_key(url)}"}
+        refused = httpx2.get(f"{url}{path}", timeout=20, headers=headers)
         assert refused.status_code == 503, refused.text
         assert refused.headers["Content-Type"] == "application/problem+json"
         assert refused.headers["Retry-After"] == "1"

@@ -10,6 +10,7 @@ from .conftest import Caller, Contents
 
 PERIOD = {"start_date": "2031-01-01T00:00:00Z", "end_date": "2031-01-02T00:00:00Z"}
 EARLY, LATE = "0001-01-01T00:00:00+10:00", "9999-12-31T23:59:59-10:00"
+NOWHERE = {"dataset": {"id": 99}}
 
 # The same of a release, said by what differs from a good one.
 WRONG_RELEASES: list[tuple[str, dict[str, Any]]] = [
@@ -44,7 +45,7 @@ WRONG_RELEASES: list[tuple[str, dict[str, Any]]] = [
     ("dataset", {"dataset": 1}),
     ("dataset", {"dataset": {}}),
     ("dataset", {"dataset": {"name": "books"}}),
-    ("dataset", {"dataset": {"id": 99}}),
+    ("dataset", NOWHERE),
     ("dataset.id", {"dataset": {"id": -1}}),
     ("dataset.nmae", {"dataset": {"id": 1, "nmae": "b"}}),
     ("dataset.workflow.organisation.b", {"dataset": {"id": 1, "workflow": {"organisation": {"b": 1}}}}),
@@ -67,7 +68,8 @@ def test_what_is_wrong_in_a_release_is_named_alone_and_in_a_batch(
             ),
         ):
             problem = caller.problem("POST", path, told)
-            assert (problem.status, at in problem.fields) == (422, True), (at, problem)
+            status = 404 if wrong == NOWHERE else 422
+            assert (problem.status, at in problem.fields) == (status, True), (at, problem)
 
     assert contents() == before
 
@@ -123,7 +125,7 @@ def test_one_that_is_wrong_in_a_batch_item_by_item_stops_none_of_the_others(
     body = json.dumps({"releases": releases, "atomic": False})
     answers = caller.send("POST", "/dataset-releases/batch", body).json()
 
-    assert [answer["status"] for answer in answers] == [422, 201, 422]
+    assert [answer["status"] for answer in answers] == [422, 201, 404]
     assert [set(answer["problem"]["fields"]) for answer in answers[::2]] == [{"end_date"}, {"dataset"}]
 
 

@@ -5,6 +5,7 @@ This looks before a body is read, so that nobody without a key makes the server 
 
 import asyncio
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import BaseRoute, HTTPRoute
@@ -17,25 +18,64 @@ from .bodies import Asked
 
 PUBLIC = "public"  # of what tells nothing of the book: whether the server lives, and how its API is used
 BEARER = "Bearer "
+ANYBODY = operator("read")  # who is not known yet
 
 
 class Gate:
-    """Lets callers in, each with its own rights."""
+    """Lets callers in, each with its own rights.
+
+    Keys are looked up for each request, so that one that was revoked opens nothing from the next request on,
+    on whatever server. While a look-up is on its way, those who come wait, and are then looked up together.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._touching: dict[int, asyncio.Task[None]] = {}
+        self._looking: asyncio.Task[None] | None = None
+        self._is_busy = False
+        self._waiting: dict[int, asyncio.Future[keys.Known | None]] = {}
 
     async def admit(self, request: Asked) -> None:
         """Notes in a request who asks; raises Unauthorized or Forbidden where they may not."""
-        if (right := request.route_handler.opt["right"]) == PUBLIC:
+        handler = request.route_handler
+        if _is_made_by_litestar(handler) or (right := handler.opt["right"]) == PUBLIC:
             return
         shown = credentials.shown(_told(request))
         id = request.scope["state"].get("request_id", "")
-        admitted = await self._database.read(operator("read"), keys.admit, shown, right, id)
+        admitted = keys.admit(await self._known(shown.id), shown, right, id, datetime.now(UTC))
         request.scope["auth"] = admitted.caller
         if admitted.is_stale:
             self._touch(admitted.caller, shown.id)
+
+    async def _known(self, id: int) -> keys.Known | None:
+        """Returns what is known of a key, by a look-up that began after this was asked."""
+        if self._is_busy:
+            if (waiting := self._waiting.get(id)) is None:
+                waiting = self._waiting[id] = asyncio.get_running_loop().create_future()
+            # One who gives up leaves the others waiting.
+            return await asyncio.shield(waiting)
+        self._is_busy = True
+        try:
+            return (await self._database.read(ANYBODY, keys.known, [id])).get(id)
+        finally:
+            if self._waiting:
+                self._looking = asyncio.create_task(self._look())
+            else:
+                self._is_busy = False
+
+    async def _look(self) -> None:
+        """Looks up those who wait, until nobody does."""
+        while self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            try:
+                found = await self._database.read(ANYBODY, keys.known, list(waiting))
+            except Exception as error:  # it is theirs, whatever it is
+                for future in waiting.values():
+                    future.set_exception(error)
+            else:
+                for id, future in waiting.items():
+                    future.set_result(found.get(id))
+        self._is_busy = False
 
     def _touch(self, caller: Caller, id: int) -> None:
         """Notes that a key is used, which nobody waits for, and which is done once at a time."""

@@ -18,6 +18,13 @@ _RELEASE = {"id": 7, **_KEPT, **_PERIOD, "version_label": "2026-01", "published"
 _RELEASE |= {"row_count": 2716, "digest": "sha256:9f86d081884c7d65", "run": _RUN, "revision": 1}
 _RELEASE |= {"state": "present", "reason": None, "extras": {}, "dataset": {"id": 1, "name": "book_sales"}}
 _NEW = {"dataset": {"id": 1}, **_PERIOD, "row_count": 2716}
+_ACCOUNT: dict[str, Any] = {"id": 2, **_KEPT, "name": "airflow"}
+_ACCOUNT |= {"grants": [{"role": "writer", "organisation_id": 1}, {"role": "address:read"}]}
+_KEY: dict[str, Any] = {"id": 17, **_KEPT, "expires": "2026-04-05T08:00:00Z", "revoked": None}
+_KEY |= {"last_used": "2026-02-03T06:00:00Z", "account": _ACCOUNT}
+_ENTRY: dict[str, Any] = {"cursor": "0-412", "time": "2026-02-03T06:00:00Z", "actor": "airflow", "action": "change"}
+_ENTRY |= {"kind": "DatasetRelease", "record_id": 7, "organisation_id": 1, "dataset_id": 1}
+_ENTRY |= {"before": {"row_count": 2715}, "after": _RELEASE, "request": "5f1c0a9e77d2"}
 _CONFLICT = {"title": "Conflict", "status": 409, "fields": {"row_count": "is 2716 in the book, not 2717"}}
 _CONFLICT |= {"detail": "release 7 of this period is in the book with other facts"}
 
@@ -35,5 +42,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "Batch": {"releases": [_NEW], "atomic": True},
     "Answer": {"status": 201, "release": _RELEASE},
     "Available": {"available": [_PERIOD]},
+    "Account": _ACCOUNT,
+    "Grant": {"role": "writer", "organisation_id": 1},
+    "Key": _KEY,
+    "NewKey": {"key": {**_KEY, "last_used": None}, "secret": f"obs_17_{'0' * 43}_000000"},
+    "Entry": _ENTRY,
     "Problem": _CONFLICT,
 }

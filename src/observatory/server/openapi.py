@@ -16,8 +16,9 @@ from litestar.types import ControllerRouterHandler
 
 from ..errors import Problem
 from ..intervals import Period
-from ..records import ACCESS, KINDS, Answer, Available, Batch, Coverage, Grant, NewKey, Run
+from ..records import ACCESS, KINDS, Answer, Available, Batch, Coverage, Entry, Grant, NewKey, Run
 from .auth import PUBLIC
+from .bodies import JSON, MERGE_PATCH
 from .examples import EXAMPLES
 from .problems import MEDIA
 
@@ -47,19 +48,32 @@ POLICY = (
 # What every operation may answer beside what it is for: each route need not say it again.
 PROBLEMS = {
     "400": "The request is not HTTP or its body not JSON.",
-    "404": "What was asked for does not exist.",
+    "404": "What was asked for, or is referred to, does not exist; or it is another organisation's.",
     "405": "The path does not know this method.",
     "409": "The book says otherwise.",
+    "410": "It was there, and is kept no longer.",
+    "412": "The record is no longer at the version that `If-Match` names: read it again.",
     "413": "The body is too large.",
     "415": "The body is not declared as application/json.",
-    "421": "It was asked of a name that is not this machine's own.",
     "422": "The input cannot be accepted; `fields` says which field is wrong and the cure.",
+    "429": "This key asks too much in a short time; `Retry-After` says when to repeat it.",
     "500": "The server made a mistake.",
     "503": "It cannot be done now; repeat it.",
+    "507": "There is no room to write; reading goes on.",
+}
+# What is answered where a key is asked for.
+REFUSED = {
+    "401": "No key was given, or none that opens this book.",
+    "403": "The key is good, but its account has not this right.",
+}
+KEY = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "obs_<id>_<secret>_<checksum>",
+    "description": "A key of an account; the right in `x-right` must be granted to it.",
 }
 
-
-# What a list says beside its records.
+# What an answer says beside its body.
 NEXT = {
     "Link": {
         "description": "On a full page: the next one, relative to the path, with rel=next.",
@@ -67,6 +81,37 @@ NEXT = {
         "example": '<?limit=100&after=100>; rel="next"',
     }
 }
+TAG = {
+    "ETag": {
+        "description": "Of which version this is; the answer still holds while its tag is the same.",
+        "schema": {"type": "string"},
+        "example": '"3-9f86d081884c7d65"',
+    }
+}
+
+
+def _header(name: str, description: str, **schema: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": description,
+        "schema": {"type": "string", **schema},
+    }
+
+
+IF_NONE_MATCH = _header("If-None-Match", "The tags of answers that the caller has: if one holds, it is 304.")
+IF_MATCH = _header(
+    "If-Match",
+    'Asks that the record still be at this version, as in `"3"`; a tag that was answered is as good.',
+    pattern=r'^(\*|(W/)?"?[1-9][0-9]{0,17}(-.*)?"?)$',
+)
+TOKEN = _header(
+    "Idempotency-Key",
+    "Names the request: for seven days it is done once, however often it is sent.",
+    maxLength=250,
+    pattern="^[!-~]([ -~]*[!-~])?$",
+)
 
 
 class Document(JsonRenderPlugin):
@@ -87,7 +132,7 @@ def config() -> OpenAPIConfig:
         title="Observatory",
         version=VERSION,
         summary="The book that knows which data exists, which is missing, and why.",
-        openapi_router=Router("/v1", route_handlers=[], opt={"right": PUBLIC}),
+        openapi_router=Router("/v1", route_handlers=[], opt={"right": PUBLIC}, include_in_schema=False),
         render_plugins=[Document(path="/openapi.json", media_type=MediaType.JSON)],
         use_handler_docstrings=True,
     )
@@ -95,26 +140,38 @@ def config() -> OpenAPIConfig:
 
 def exact(document: dict[str, Any], routes: Sequence[BaseRoute]) -> dict[str, Any]:
     """Returns the document with the schemas of msgspec, which know each limit, and every problem answered."""
-    kinds = [*KINDS, *ACCESS, Grant, NewKey, Run, Period, Coverage, Answer, Batch, Available, Problem]
+    kinds = [
+        *KINDS,
+        *ACCESS,
+        NewKey,
+        Grant,
+        Entry,
+        Run,
+        Period,
+        Coverage,
+        Answer,
+        Batch,
+        Available,
+        Problem,
+    ]
     _, schemas = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     for name, example in EXAMPLES.items():
         schemas[name] = {**schemas[name], "examples": [example]}
-    problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
-    answers = {
-        status: {"description": said, "content": {MEDIA: problem}} for status, said in PROBLEMS.items()
-    }
-    bodies = {
-        handler.operation_id: handler.opt["body"].__name__
+    told = {
+        handler.operation_id: handler.opt
         for route in routes
         if isinstance(route, HTTPRoute)
         for handler in route.route_handlers
-        if "body" in handler.opt
     }
     operations = {
-        path: {method: _whole(operation, bodies, answers) for method, operation in methods.items()}
+        path: {
+            method: _whole(method, operation, told[operation["operationId"]])
+            for method, operation in methods.items()
+        }
         for path, methods in document["paths"].items()
     }
-    return {**document, "paths": operations, "components": {"schemas": schemas}}
+    components = {"schemas": schemas, "securitySchemes": {"key": KEY}}
+    return {**document, "paths": operations, "components": components}
 
 
 def routes() -> Router:
@@ -143,13 +200,47 @@ def routes() -> Router:
     return Router("/", route_handlers=handlers, opt={"right": PUBLIC})
 
 
-def _whole(operation: dict[str, Any], bodies: dict[Any, str], answers: dict[str, Any]) -> dict[str, Any]:
-    """Returns an operation with its body, which its handler decodes itself, and with every problem."""
+def _whole(method: str, operation: dict[str, Any], opt: dict[str, Any]) -> dict[str, Any]:
+    """Returns an operation with its right, its headers, its body and every problem that it may answer."""
+    right = opt["right"]
+    is_public = right == PUBLIC
     own = {status: said for status, said in operation["responses"].items() if status < "400"}
-    if any(asked["name"] == "limit" for asked in operation.get("parameters", [])):
-        own["200"] = {**own["200"], "headers": NEXT}
-    whole = {**operation, "responses": {**own, **answers}}
-    if kind := bodies.get(operation["operationId"]):
-        content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{kind}"}}}
-        whole["requestBody"] = {"required": True, "content": content}
+    parameters = list(operation.get("parameters", []))
+    if any(asked["name"] == "limit" for asked in parameters):
+        own["200"] = _with_headers(own["200"], NEXT)
+    if not is_public:
+        parameters += _headers(method, own, opt)
+    whole = {**operation, "responses": {**own, **_problems(is_public)}}
+    if parameters:
+        whole["parameters"] = parameters
+    whole["security"] = [] if is_public else [{"key": []}]
+    if not is_public:
+        whole["x-right"] = right
+    if "body" in opt:
+        schema = {"schema": {"$ref": f"#/components/schemas/{opt['body'].__name__}"}}
+        media = [JSON, MERGE_PATCH] if method == "patch" else [JSON]
+        whole["requestBody"] = {"required": True, "content": dict.fromkeys(media, schema)}
     return whole
+
+
+def _headers(method: str, own: dict[str, Any], opt: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the headers that an operation reads, and notes with its answers those that it sends."""
+    if method in ("patch", "delete"):
+        return [IF_MATCH]
+    if method == "post":
+        return [TOKEN] if opt["right"] != "read" else []
+    if opt.get("is_tagged", True):
+        own["200"] = _with_headers(own["200"], TAG)
+        own["304"] = {"description": "The caller has the answer already, by its tag.", "headers": TAG}
+        return [IF_NONE_MATCH]
+    return []
+
+
+def _with_headers(answer: dict[str, Any], headers: dict[str, Any]) -> dict[str, Any]:
+    return {**answer, "headers": {**answer.get("headers", {}), **headers}}
+
+
+def _problems(is_public: bool) -> dict[str, Any]:
+    said = PROBLEMS if is_public else {**REFUSED, **PROBLEMS}
+    content = {MEDIA: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": why, "content": content} for status, why in sorted(said.items())}
