@@ -15,6 +15,7 @@ from itertools import cycle, islice
 import msgspec
 
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+NOT_MODIFIED = 304  # has no body, and so need not say how long it is
 CLOSES = re.compile(rb"connection: *close", re.IGNORECASE)
 
 
@@ -67,9 +68,9 @@ class Connection:
             if head < 0:
                 return False
             length = LENGTH.search(self.answer, 0, head + 2)
-            if length is None:
+            if length is None and self.status() != NOT_MODIFIED:
                 raise ValueError(f"an answer without a length: {bytes(self.answer[:head])!r}")
-            self._needed = head + 4 + int(length[1])
+            self._needed = head + 4 + (int(length[1]) if length else 0)
         return len(self.answer) >= self._needed
 
     def status(self) -> int:

@@ -14,11 +14,12 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-from .statements import Moments, Numbers
+from .statements import Moments, Numbers, Texts
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # PostgreSQL counts microseconds from here
 MICROSECOND = timedelta(microseconds=1)
 HEAD = Struct(">5i")
+LENGTH = Struct(">i")
 ELEMENT = Struct(">iq")
 NULL = b"\xff\xff\xff\xff"
 
@@ -40,6 +41,21 @@ class _Moments(Dumper):
         return packed(counted, postgres.types["timestamptz"].oid)
 
 
+class _Texts(Dumper):
+    format = Format.BINARY
+    oid = postgres.types["text"].array_oid
+
+    def dump(self, obj: Texts) -> Buffer:
+        parts = [HEAD.pack(1, None in obj, postgres.types["text"].oid, len(obj), 1)]
+        for text in obj:
+            if text is None:
+                parts.append(NULL)
+            else:
+                encoded = text.encode()
+                parts += (LENGTH.pack(len(encoded)), encoded)
+        return b"".join(parts)
+
+
 def packed(numbers: list[int | None], element: int) -> bytes:
     """Returns an array of numbers of 64 bits in PostgreSQL's binary format."""
     has_nulls = None in numbers
@@ -55,3 +71,4 @@ def register(connection: AsyncConnection[Any]) -> None:
     """Makes the connection pack these arrays."""
     connection.adapters.register_dumper(Numbers, _Numbers)
     connection.adapters.register_dumper(Moments, _Moments)
+    connection.adapters.register_dumper(Texts, _Texts)

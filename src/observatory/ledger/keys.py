@@ -4,13 +4,14 @@ A key ends when it expires or is revoked, and that is looked up for each request
 one on, in every process and on every machine.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from hmac import compare_digest
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import bindparam, insert, or_, select, update
+from sqlalchemy import Select, bindparam, insert, or_, select, update
 
 from .. import credentials
 from ..access import Caller, Right, Scopes, scopes
@@ -20,7 +21,7 @@ from ..rules import normal
 from . import accounts, journal
 from .catalogue import check_version
 from .database import Transaction, row
-from .statements import Row, Statement
+from .statements import Row, Statement, among
 from .tables import accounts as accounts_table
 from .tables import book
 from .tables import keys as table
@@ -66,22 +67,31 @@ TOUCH = Statement(
     )
     .values(last_used=bindparam("now"))
 )
-ADMIT = Statement(
-    select(
-        table.c.hash,
-        table.c.expires,
-        table.c.revoked,
-        table.c.last_used,
-        accounts_table.c.id,
-        accounts_table.c.name,
-        accounts_table.c.version,
-        accounts_table.c.grants,
-        book.c.catalogue,
-    )
-    .join_from(table, accounts_table)
-    .join(book, book.c.id.is_not(None))
-    .where(table.c.id == bindparam("key"))
-)
+
+
+def _known(sqlite: bool) -> Select[Any]:
+    account = accounts_table.c
+    of_key = (table.c.id, table.c.hash, table.c.expires, table.c.revoked, table.c.last_used)
+    of_account = (account.id, account.name, account.version, account.grants)
+    found = select(*of_key, *of_account, book.c.catalogue).join_from(table, accounts_table)
+    return found.join(book, book.c.id.is_not(None)).where(among(table.c.id, "ids", sqlite))
+
+
+KNOWN = Statement(_known(sqlite=False), _known(sqlite=True))
+
+
+class Known(NamedTuple):
+    """What is known of a key and its account, and how often the catalogue was changed."""
+
+    hash: str
+    expires: datetime
+    revoked: datetime | None
+    last_used: datetime | None
+    account_id: int
+    account: str
+    version: int
+    grants: str
+    catalogue: int
 
 
 class Admitted(NamedTuple):
@@ -91,25 +101,28 @@ class Admitted(NamedTuple):
     is_stale: bool
 
 
-async def admit(tx: Transaction, shown: credentials.Shown, right: Right, request: str) -> Admitted:
+async def known(tx: Transaction, ids: Sequence[int]) -> dict[int, Known]:
+    """Returns what there is to know of some keys, to let in those who show them."""
+    return {row[0]: Known(*row[1:]) for row in await tx.rows(KNOWN, {"ids": ids})}
+
+
+def admit(key: Known | None, shown: credentials.Shown, right: Right, request: str, now: datetime) -> Admitted:
     """Returns who asks, by the key that is shown; raises Unauthorized where it does not open the book.
 
     Raises Forbidden where the right that is asked for holds nowhere.
     """
-    found = await row(tx, ADMIT, {"key": shown.id})
-    if found is None or not compare_digest(found[0], shown.hash):
+    if key is None or not compare_digest(key.hash, shown.hash):
         raise Unauthorized("this key opens nothing here: it was never given out, or its account was removed")
-    _, expires, revoked, last_used, account_id, account, version, grants, catalogue = found
-    if revoked is not None:
-        raise Unauthorized(f"key {shown.id} was revoked on {revoked:%Y-%m-%d}: ask for another one")
-    if expires <= tx.now:
-        raise Unauthorized(f"key {shown.id} expired on {expires:%Y-%m-%d}: ask for another one")
-    where = _scopes(grants)
+    if key.revoked is not None:
+        raise Unauthorized(f"key {shown.id} was revoked on {key.revoked:%Y-%m-%d}: ask for another one")
+    if key.expires <= now:
+        raise Unauthorized(f"key {shown.id} expired on {key.expires:%Y-%m-%d}: ask for another one")
+    where = _scopes(key.grants)
     if right not in where:
-        raise Forbidden(f"account {account!r} has not the right to {right}")
-    stamp = f"{account_id}.{version}"
-    caller = Caller(account, account_id, where, right, request, shown.id, stamp, catalogue)
-    return Admitted(caller, last_used is None or last_used < tx.now - EXACT)
+        raise Forbidden(f"account {key.account!r} has not the right to {right}")
+    stamp = f"{key.account_id}.{key.version}"
+    caller = Caller(key.account, key.account_id, where, right, request, shown.id, stamp, key.catalogue)
+    return Admitted(caller, key.last_used is None or key.last_used < now - EXACT)
 
 
 async def touch(tx: Transaction, id: int) -> None:

@@ -44,7 +44,7 @@ async def change(tx: Transaction, told: DatasetRelease, merging: bool = False) -
     recorded, held = await _held(tx, told.id)
     dataset_id = recorded.dataset.id
     if merging:
-        merge(recorded, told)
+        told = merge(recorded, told)
     check_version(told, recorded.version)
     said = given(normal(told))
     _check_identity(recorded, said, dataset_id)
