@@ -5,7 +5,17 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, FromClause, Select, bindparam, exists, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    bindparam,
+    exists,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+)
 
 from ..errors import Invalid
 from ..intervals import EVER, Period
@@ -27,7 +37,7 @@ LONGEST = Statement(select(holdings.c.longest).where(holdings.c.dataset_id == bi
 
 LAST = Statement(
     select(journal.c.sequence)
-    .where(journal.c.dataset_id == bindparam("dataset"))
+    .where(journal.c.dataset_id == bindparam("dataset"), journal.c.action != literal_column("'read'"))
     .order_by(journal.c.sequence.desc())
     .limit(1)
 )

@@ -131,8 +131,13 @@ def create_journal() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_journal_place", "journal", ["place", "sequence"])
-    op.create_index("ix_journal_record_id", "journal", ["record_id", "kind"])
-    op.create_index("ix_journal_dataset_id", "journal", ["dataset_id", "sequence"])
+    changes, reads = sa.text("action <> 'read'"), sa.text("action = 'read'")
+    for name, columns, where in (
+        ("ix_journal_record_id", ["kind", "record_id", "sequence"], changes),
+        ("ix_journal_dataset_id", ["dataset_id", "sequence"], changes),
+        ("ix_journal_reads", ["dataset_id", "account_id", "time"], reads),
+    ):
+        op.create_index(name, "journal", columns, postgresql_where=where, sqlite_where=where)
 
 
 def create_beside_the_journal() -> None:
