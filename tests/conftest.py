@@ -166,12 +166,12 @@ def serve() -> Iterator[Callable[[Settings], str]]:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.bind(("127.0.0.1", 0))
         listener.listen()  # who calls before the server runs waits, and need not try again
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        be_let_in(settings.database_url, url)  # as `observatory serve` does, before anybody serves the book
         server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning", access_log=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         started.append((server, thread, listener))
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        be_let_in(settings.database_url, url)
         return url
 
     yield start

@@ -62,7 +62,7 @@ def test_what_is_missing_of_a_record_is_named(api: ObservatoryApi, workflow: Wor
 
 
 def test_a_record_may_not_refer_to_nothing(api: ObservatoryApi) -> None:
-    with pytest.raises(Invalid, match="there is no TableType 9"):
+    with pytest.raises(NotFound, match="there is no TableType 9"):
         api.post_dataset_type(DatasetType(type_id="a", name="a", table_type=TableType(id=9)))
 
 
