@@ -11,17 +11,19 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
+from litestar import Litestar
 from uvicorn.supervisors import Multiprocess, multiprocess
 
 from ..settings import Settings
 from . import logs
 from .protocol import Guarded, look_through
 
+FACTORY = "observatory.server.app:from_environment"
 GRACE = 30  # seconds for what runs when the server stops
 HASTE = 1.0  # seconds for it when the server must stop at once
 KEEP_ALIVE = 75  # seconds without a request; proxies keep theirs for 60, and must be the first to close
@@ -30,10 +32,10 @@ KEEP_ALIVE = 75  # seconds without a request; proxies keep theirs for 60, and mu
 class Config(uvicorn.Config):
     """What uvicorn is told; it is sent to worker processes, which read what else is set themselves."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, factory: str | Callable[[], Litestar] = FACTORY) -> None:
         self.settings = settings
         super().__init__(
-            "observatory.server.app:from_environment",
+            factory,
             factory=True,
             workers=settings.workers,
             http=Guarded,
