@@ -5,19 +5,18 @@ A copy appears under its name only once it is whole, looked at and on the disk.
 
 import os
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from ..errors import Conflict, Invalid, Unavailable
+from .files import BESIDE, aside, put
 from .snapshot import open_file
 from .tables import dataset_releases, schema_version
 from .upgrade import head, revisions, upgrade
 
 PAGES = 2000  # copied at a time; a signal is answered in between
-BESIDE = ("-wal", "-shm", "-journal")  # what SQLite keeps beside a file
 
 
 def backup(book: Path, copy: Path, overwrite: bool = False) -> None:
@@ -27,12 +26,10 @@ def backup(book: Path, copy: Path, overwrite: bool = False) -> None:
     """
     if copy.exists() and not overwrite:
         raise Invalid(f"{copy} is there already", {"force": "say --force to replace it"})
-    with _aside(copy) as aside:
-        _copy(book, aside)
-        _check(aside, book)
-        _sync(aside)
-        os.replace(aside, copy)
-        _sync(copy.parent)
+    with aside(copy) as whole:
+        _copy(book, whole)
+        _check(whole, book)
+        put(whole, copy)
 
 
 def restore(copy: Path, book: Path, now: datetime, overwrite: bool = False) -> Path | None:
@@ -44,31 +41,14 @@ def restore(copy: Path, book: Path, now: datetime, overwrite: bool = False) -> P
     if book.exists() and not overwrite:
         cure = "say --force to replace it; the old file is kept beside it"
         raise Invalid(f"there is a book at {book}", {"force": cure})
-    with _aside(book) as aside:
-        _copy(copy, aside)
-        _check(aside, copy)
-        upgrade(f"sqlite:///{aside}")
-        _sync(aside)
+    with aside(book) as whole:
+        _copy(copy, whole)
+        _check(whole, copy)
+        upgrade(f"sqlite:///{whole}")
         with _alone(book):
             old = _keep(book, now)
-            os.replace(aside, book)
-            _sync(book.parent)
+            put(whole, book)
     return old
-
-
-@contextmanager
-def _aside(file: Path) -> Iterator[Path]:
-    """Gives a file beside another, which only its owner can read, and which is gone at the end."""
-    try:
-        number, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    except OSError as error:
-        raise Unavailable(f"{file} cannot be written: {error.strerror}") from error
-    os.close(number)
-    try:
-        yield Path(name)
-    finally:
-        for end in ("", *BESIDE):
-            Path(name + end).unlink(missing_ok=True)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -141,12 +121,3 @@ def _keep(book: Path, now: datetime) -> Path | None:
         return None
     os.link(book, kept)
     return kept
-
-
-def _sync(path: Path) -> None:
-    """Waits until a file, or what is in a folder, is on the disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

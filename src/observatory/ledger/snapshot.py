@@ -13,7 +13,7 @@ from sqlalchemy.exc import DatabaseError
 from ..errors import Unavailable
 from .database import open_database
 from .tables import schema_version
-from .upgrade import hidden
+from .upgrade import head, hidden
 
 LOCAL = "sqlite:///"
 HELD = 1000  # rows that are held at a time
@@ -41,11 +41,14 @@ def snapshot(url: str) -> Iterator[Connection]:
         engine.dispose()
 
 
-def version_of(connection: Connection) -> str | None:
-    """Returns the version of the schema, or nothing where there is no book at all."""
+def current_version(connection: Connection, url: str) -> str:
+    """Returns the version of the schema; raises Unavailable where it is not that of this code."""
+    cure = f"run: observatory database upgrade --database-url {hidden(url)}"
     if not inspect(connection).has_table(schema_version.name):
-        return None
-    return connection.execute(schema_version.select()).scalar()
+        raise Unavailable(f"there is no book at {hidden(url)}; {cure}")
+    if (found := connection.execute(schema_version.select()).scalar()) != head():
+        raise Unavailable(f"the database is at version {found}, this code needs {head()}; {cure}")
+    return head()
 
 
 def streamed(connection: Connection, asked: Select[Any]) -> Iterator[tuple[Any, ...]]:

@@ -15,14 +15,12 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 from sqlalchemy import Connection, Table, func, select
 
-from ..errors import Unavailable
 from ..intervals import Period
 from ..records import SETTLED, State
 from .coverage import microseconds
 from .recount import runs
-from .snapshot import path_of, snapshot, streamed, version_of
+from .snapshot import current_version, snapshot, streamed
 from .tables import JSONS, MOMENT, coverage, dataset_releases, holdings, metadata
-from .upgrade import head, hidden
 
 EXAMPLES = 10  # of faults of one sort that are told
 WRITTEN_AS_JSON = ("tags", "grants", "before", "after")  # texts that are JSON all the same
@@ -72,20 +70,20 @@ class Report:
 def check(url: str) -> Report:
     """Looks at the whole book; raises Unavailable where there is none, or one of another version."""
     with snapshot(url) as connection:
-        if (version := version_of(connection)) is None:
-            raise Unavailable(f"there is no book at {hidden(url)}")
-        if version != head():
-            cure = f"run: observatory database upgrade --database-url {hidden(url)}"
-            raise Unavailable(f"the database is at version {version}, this code needs {head()}; {cure}")
-        report = Report(version)
-        on_sqlite = path_of(url) is not None
-        if on_sqlite:
-            _check_file(connection, report)
-        for table in metadata.sorted_tables:
-            _check_values(connection, table, on_sqlite, report)
-        # Where a time cannot be read, nothing can be counted.
-        if "values" not in report.found:
-            _check_releases(connection, datetime.fromisoformat if on_sqlite else _as_it_is, report)
+        return check_on(connection, current_version(connection, url))
+
+
+def check_on(connection: Connection, version: str) -> Report:
+    """Looks at the whole book as it is in a transaction, in which nobody else writes."""
+    report = Report(version)
+    on_sqlite = connection.dialect.name == "sqlite"
+    if on_sqlite:
+        _check_file(connection, report)
+    for table in metadata.sorted_tables:
+        _check_values(connection, table, on_sqlite, report)
+    # Where a time cannot be read, nothing can be counted.
+    if "values" not in report.found:
+        _check_releases(connection, datetime.fromisoformat if on_sqlite else _as_it_is, report)
     return report
 
 
