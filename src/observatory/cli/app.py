@@ -10,7 +10,7 @@ import typer
 from ..errors import ObservatoryError
 from .catalogue import apply, export
 from .catalogue.entries import KINDS
-from .database import database
+from .database import database, load_all
 from .missing import missing
 from .releases import coverage, releases
 from .resources import resource
@@ -70,6 +70,7 @@ app.add_typer(releases, name="releases")
 app.command()(coverage)
 app.command()(apply)
 app.command()(export)
+app.command(name="import")(load_all)
 app.command(short_help="Serves the book.")(serve)
 app.add_typer(database, name="database")
 

@@ -108,6 +108,39 @@ def check(
     return 0 if report.is_sound else 1
 
 
+def dump_all(file: Path | None, database_url: str | None) -> None:
+    """Writes a whole book to a file, while servers go on; it holds hashes of keys and sealed addresses."""
+    from ..ledger.dump import dump
+
+    if file is None:
+        raise WrongUsage("name the file for --all: only its owner shall read it")
+    _tell_rows("wrote", dump(said_settings(database_url=database_url).database_url, file, datetime.now(UTC)))
+
+
+def load_all(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Written by `export --all`.", exists=True, dir_okay=False)
+    ],
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Puts a whole book from a file into a database without one, or with an empty one.
+
+    Between SQLite and PostgreSQL too: ids, history, journal, accounts and keys stay as they are, and so must
+    the key ring. All is put in and found sound, or nothing is changed. Start the server after it.
+    """
+    from ..ledger.load import load
+
+    _tell_rows("put in", load(said_settings(database_url=database_url).database_url, file))
+
+
+def _tell_rows(done: str, counts: dict[str, int]) -> None:
+    typer.echo(f"{done} {_rows(counts)}")
+
+
+def _rows(counts: dict[str, int]) -> str:
+    return ", ".join(f"{rows} {name.replace('_', ' ')}" for name, rows in counts.items() if rows)
+
+
 async def _repair(url: str, dataset_ids: Iterable[int]) -> None:
     from ..ledger import open_database, recount
 
@@ -125,8 +158,7 @@ def _tell(report: "Report") -> None:
             typer.echo(f"  {fault}")
         if number > len(report.told[sort]):
             typer.echo(f"  and {number - len(report.told[sort])} more")
-    looked = ", ".join(f"{rows} {name.replace('_', ' ')}" for name, rows in report.rows.items() if rows)
-    typer.echo(f"looked at schema {report.version}: {looked}")
+    typer.echo(f"looked at schema {report.version}: {_rows(report.rows)}")
     typer.echo("the book is sound" if report.is_sound else "the book is not sound")
 
 

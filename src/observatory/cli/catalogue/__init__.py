@@ -10,6 +10,7 @@ from ...client import ObservatoryApi
 from ...errors import ObservatoryError
 from ..asking import agreed
 from ..book import opened
+from ..database import DatabaseUrl, dump_all
 from ..keys import WrongUsage
 from ..show import write
 from .entries import entries
@@ -51,8 +52,18 @@ def export(
     file: Annotated[
         Path | None, typer.Argument(metavar="FILE", help="Written anew; without it, standard output.")
     ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="The whole book instead, from its database, as a file for `import`."),
+    ] = False,
+    database_url: DatabaseUrl = None,
 ) -> None:
-    """Writes the catalogue of the book, as a file for `apply`."""
+    """Writes the catalogue of the book, as a file for `apply`; or all of it, as a file for `import`."""
+    if everything:
+        dump_all(file, database_url)
+        return
+    if database_url:
+        raise WrongUsage("--database-url goes with --all: the catalogue is asked of a server, at --url")
     with opened(context) as api:
         text = dump(read_book(api))
     if file is None:
