@@ -1,6 +1,7 @@
 """`observatory database`: what is typed by whoever looks after the book."""
 
 import sqlite3
+import stat
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,3 +106,28 @@ def test_no_book_is_told_and_none_is_made(anywhere: Type, tmp_path: Path) -> Non
     said = anywhere("database", "check", "--database-url", f"sqlite:///{file}")
     assert (said.code, said.err) == (1, f"error: there is no book at {file}\n")
     assert not file.exists()
+
+
+def test_a_whole_book_goes_through_a_file(
+    anywhere: Type, dataset: Dataset, database_url: str, tmp_path: Path
+) -> None:
+    file, new = tmp_path / "all.jsonl.gz", f"sqlite:///{tmp_path}/new.db"
+
+    said = anywhere("export", "--all", str(file), "--database-url", database_url)
+    assert said.code == 0, said
+    assert said.out.startswith("wrote 1 accounts, 1 book, ")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    said = anywhere("import", str(file), "--database-url", new)
+    assert said.code == 0, said
+    assert said.out.startswith("put in 1 accounts, 1 book, ")
+    assert anywhere("database", "check", "--database-url", new).code == 0
+
+    said = anywhere("import", str(file), "--database-url", new)
+    assert said.code == 1
+    assert "is not empty" in said.err
+
+
+def test_a_whole_book_is_not_written_where_everybody_reads(anywhere: Type, tmp_path: Path) -> None:
+    assert anywhere("export", "--all").code == 2
+    assert anywhere("export", "file", "--database-url", "sqlite:///book.db").code == 2
+    assert anywhere("import", str(tmp_path / "nothing")).code == 2
