@@ -7,13 +7,16 @@ from typing import Annotated
 
 import typer
 
-from ..errors import ObservatoryError
+from ..errors import ObservatoryError, Unauthorized
+from .access import accounts, keys
 from .catalogue import apply, export
 from .catalogue.entries import KINDS
 from .database import database, load_all
+from .login import login, logout, whoami
 from .missing import missing
 from .releases import coverage, releases
 from .resources import resource
+from .ring import reencrypt, ring
 from .serve import serve
 from .withdrawing import withdraw
 
@@ -23,6 +26,7 @@ Ends with 0 when it is done, 1 when the book refused or was not reached, 2 when 
 wrong, 3 when something is missing.
 """
 
+NO_KEY = "`observatory login` keeps another key; `observatory database key` makes one where the database is"
 INTERRUPTED = 130  # as shells count it: 128 and the number of the signal
 
 # Plain help: with rich's, 80 columns are half frames, and a default in brackets is taken for markup.
@@ -46,7 +50,8 @@ def observatory(
     url: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="Where the book is served; OBSERVATORY_URL.  [default: http://127.0.0.1:5002]"
+            metavar="URL",
+            help="Where the book is served; OBSERVATORY_URL.  [default: the server that was logged in to, or http://127.0.0.1:5002]",
         ),
     ] = None,
     api_key: Annotated[
@@ -71,6 +76,13 @@ app.command()(coverage)
 app.command()(apply)
 app.command()(export)
 app.command(name="import")(load_all)
+app.command()(login)
+app.command()(logout)
+app.command()(whoami)
+app.add_typer(accounts, name="accounts")
+keys.command()(ring)
+keys.command()(reencrypt)
+app.add_typer(keys, name="keys")
 app.command(short_help="Serves the book.")(serve)
 app.add_typer(database, name="database")
 
@@ -81,6 +93,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         ended = app(arguments, prog_name="observatory", standalone_mode=False)
     except ObservatoryError as error:
         _tell(str(error))
+        if isinstance(error, Unauthorized):
+            print(f"help: {NO_KEY}", file=sys.stderr)
         return 1
     except typer.TyperException as error:
         _tell_usage(error)

@@ -5,7 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ..client.saved import load, normal, place, store
+from ..client import ObservatoryApi
+from ..client.saved import changing, load, normal, place
+from ..errors import ObservatoryError, Unauthorized
 from ..settings import Settings
 from .database import DatabaseUrl, database, said_settings
 
@@ -16,6 +18,7 @@ def open_book(settings: Settings) -> str:
     """Checks that the book can be served, makes its first key if it has none, and returns its id."""
     from ..ledger import keys
 
+    load(place(settings))  # names what is wrong with the file before there is a key that it should keep
     id: str
     id, new = asyncio.run(_with_book(settings, keys.first))
     if new is not None:
@@ -25,16 +28,27 @@ def open_book(settings: Settings) -> str:
 
 
 def be_found(settings: Settings, book_id: str, url: str) -> None:
-    """Notes for the command line and the client of this user which key opens the book that is served here."""
-    file = place(settings)
-    saved = load(file)
-    key = saved.books.get(book_id)
-    if key is not None and saved.servers.get(normal(url)) != key:
-        saved.servers[normal(url)] = key
-        try:
-            store(file, saved)
-        except OSError as error:
-            typer.echo(f"note: {file} cannot be written: {error.strerror}", err=True)
+    """Notes for the command line and the client of this user which key opens the book that is served here.
+
+    What the user logged in with stays, if it opens this book and not another one that was here before.
+    """
+    file, here = place(settings), normal(url)
+    try:
+        saved = load(file)
+        known = saved.servers.get(here)
+        if known != saved.books.get(book_id) and (known is None or not _opens(here, known)):
+            with changing(file) as saved:
+                saved.servers.pop(here, None)
+                if key := saved.books.get(book_id):
+                    saved.servers[here] = key
+    except OSError as error:
+        typer.echo(f"note: {file} cannot be written: {error.strerror}", err=True)
+    except ObservatoryError as error:
+        typer.echo(f"note: {error}", err=True)
+    else:
+        asked = settings.url or saved.url
+        if asked and normal(asked) != here:
+            typer.echo(f"note: commands ask {asked} unless they say --url {here}", err=True)
 
 
 @database.command("key")
@@ -62,11 +76,19 @@ async def _with_book(settings: Settings, work: Any, *args: object) -> Any:
 
 def _keep(settings: Settings, book_id: str, secret: str) -> None:
     file = place(settings)
-    saved = load(file)
-    saved.books[book_id] = secret
     try:
-        store(file, saved)
+        with changing(file) as saved:
+            saved.books[book_id] = secret
     except OSError as error:
         typer.echo(f"note it down: {file} cannot be written: {error.strerror}", err=True)
     else:
         typer.echo(f"it is kept in {file}, where the command line and Python find it", err=True)
+
+
+def _opens(url: str, key: str) -> bool:
+    with ObservatoryApi(url, key) as api:
+        try:
+            api.whoami()
+        except Unauthorized:
+            return False
+    return True

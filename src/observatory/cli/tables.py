@@ -30,7 +30,11 @@ def write_record(record: Record, output: str) -> None:
     if output == "json":
         write_json(record)
         return
-    fields = {field: getattr(record, field) for field in record.__struct_fields__}
+    write_fields({field: getattr(record, field) for field in record.__struct_fields__})
+
+
+def write_fields(fields: dict[str, Any]) -> None:
+    """Writes the fields that are given, a line for each."""
     shown = {field: _shown(value) for field, value in fields.items() if is_given(value)}
     if not is_for_people():
         write("".join(f"{field}\t{text}\n" for field, text in shown.items()))

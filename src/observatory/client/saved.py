@@ -19,6 +19,7 @@ from ..errors import Invalid
 from ..settings import Settings
 
 DEFAULT_URL = "http://127.0.0.1:5002"
+HERE = ("localhost", "0.0.0.0", "::")
 PORTS = {"http": 80, "https": 443}
 
 
@@ -115,7 +116,8 @@ def normal(url: str) -> str:
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
         raise Invalid(f"{url!r} is no address of a server", {"url": str(error)}) from None
-    host = "127.0.0.1" if host == "localhost" else f"[{host}]" if ":" in host else host
+    # A server that listens on all addresses of this machine says 0.0.0.0.
+    host = "127.0.0.1" if host in HERE else f"[{host}]" if ":" in host else host
     behind = "" if port in (None, PORTS.get(parts.scheme)) else f":{port}"
     return f"{parts.scheme}://{host}{behind}{parts.path.rstrip('/')}"
 
