@@ -162,13 +162,14 @@ def serve() -> Iterator[Callable[[Settings], str]]:
     def start(settings: Settings) -> str:
         if settings.key_ring is None and settings.key_ring_file is None:
             settings = replace(settings, key_ring=KEY_RING)
+        app = create_app(settings)
         # Named as TCP, so that asyncio turns Nagle's algorithm off: else each answer waits 40 ms.
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.bind(("127.0.0.1", 0))
         listener.listen()  # who calls before the server runs waits, and need not try again
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         be_let_in(settings.database_url, url)  # as `observatory serve` does, before anybody serves the book
-        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning", access_log=False))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         started.append((server, thread, listener))

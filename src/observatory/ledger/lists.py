@@ -36,7 +36,9 @@ LONGEST = Statement(select(holdings.c.longest).where(holdings.c.dataset_id == bi
 
 
 LAST = Statement(
-    select(journal.c.sequence)
+    select(journal.c.sequence, workflows.c.organisation_id)
+    .join_from(journal, datasets, datasets.c.id == journal.c.dataset_id)
+    .join(workflows)
     .where(journal.c.dataset_id == bindparam("dataset"), journal.c.action != literal_column("'read'"))
     .order_by(journal.c.sequence.desc())
     .limit(1)
@@ -103,12 +105,12 @@ async def missing(tx: Transaction, dataset_id: int, available: Sequence[Period])
 
 
 async def last_change(tx: Transaction, dataset_id: int) -> int:
-    """Returns the number of the last entry about a dataset or its releases.
+    """Returns the number of the last entry about a dataset that the caller sees, or about its releases.
 
     Those who change releases of a dataset do it one after another, so no earlier number can follow.
     """
     found = await row(tx, LAST, {"dataset": dataset_id})
-    return int(found[0]) if found else 0
+    return int(found[0]) if found and tx.by.sees(found[1]) else 0
 
 
 def place_of(release: DatasetRelease) -> Place:
