@@ -10,6 +10,7 @@ from ..errors import Conflict
 from ..ledger import Database, Transaction, accounts, keys
 from ..ledger.replies import Reply, once
 from ..records import Account, Key, NewKey
+from .auth import Gate
 from .bodies import Asked
 from .resources import After, Limit, PathId, RelatedId, Text, page, with_id
 from .tags import at_version, json, tag, told_version
@@ -18,18 +19,18 @@ LOOK = {"right": "audit"}
 CHANGE: Right = "administer"
 
 
-def routes(database: Database) -> Router:
-    """Returns the routes of accounts and of keys."""
+def routes(database: Database, gate: Gate) -> Router:
+    """Returns the routes of accounts and of keys. Those that take a right away wait until it is gone."""
 
     @get("/me", operation_id="getMe", summary="Get Me", opt={"right": "read"}, tags=["Key"])
     async def me(request: Asked) -> Response[Key]:
         """Answers the key that the request shows, with its account."""
         return json(await database.read(request.caller, keys.own))
 
-    return Router("/", route_handlers=[me, *_accounts(database), *_keys(database)])
+    return Router("/", route_handlers=[me, *_accounts(database, gate), *_keys(database, gate)])
 
 
-def _accounts(database: Database) -> list[ControllerRouterHandler]:
+def _accounts(database: Database, gate: Gate) -> list[ControllerRouterHandler]:
     async def again(tx: Transaction, id: int) -> Account:
         return await accounts.fetch(tx, id)
 
@@ -72,6 +73,7 @@ def _accounts(database: Database) -> list[ControllerRouterHandler]:
     async def update(id: PathId, request: Asked) -> Response[Account]:
         told = at_version(request, with_id(await request.told(Account), id))
         account = await database.write(request.caller, accounts.change, told)
+        await gate.settle()
         return json(account, etag=tag(request, account.version))
 
     @delete(
@@ -84,11 +86,12 @@ def _accounts(database: Database) -> list[ControllerRouterHandler]:
     async def remove(id: PathId, request: Asked) -> None:
         """Removes an account with its keys, which open nothing from then on."""
         await database.write(request.caller, accounts.remove, id, told_version(request))
+        await gate.settle()
 
     return [list_, fetch, create, update, remove]
 
 
-def _keys(database: Database) -> list[ControllerRouterHandler]:
+def _keys(database: Database, gate: Gate) -> list[ControllerRouterHandler]:
     async def again(tx: Transaction, id: int) -> NewKey:
         raise Conflict(f"this made key {id}, whose secret is shown only once: revoke it and make another")
 
@@ -129,11 +132,13 @@ def _keys(database: Database) -> list[ControllerRouterHandler]:
         """Changes until when a key opens the book."""
         told = at_version(request, with_id(await request.told(Key), id))
         key = await database.write(request.caller, keys.change, told)
+        await gate.settle()
         return json(key, etag=tag(request, key.version))
 
     @delete("/keys/{id:int}", operation_id="revokeKey", summary="Revoke Key", opt={"right": CHANGE}, **named)
     async def revoke(id: PathId, request: Asked) -> None:
         """Ends a key now; what is known of it stays."""
         await database.write(request.caller, keys.revoke, id, told_version(request))
+        await gate.settle()
 
     return [list_, fetch, create, update, revoke]

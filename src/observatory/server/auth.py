@@ -6,6 +6,7 @@ This looks before a body is read, so that nobody without a key makes the server 
 import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from time import monotonic
 
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import BaseRoute, HTTPRoute
@@ -15,25 +16,30 @@ from ..access import RIGHTS, Caller, operator
 from ..errors import Unauthorized
 from ..ledger import Database, keys
 from .bodies import Asked
+from .tags import asks_if_known
 
 PUBLIC = "public"  # of what tells nothing of the book: whether the server lives, and how its API is used
 BEARER = "Bearer "
 ANYBODY = operator("read")  # who is not known yet
+LEASE = 0.25  # seconds
+MOST = 10_000  # keys that are remembered
+NOTHING = (0.0, None)
 
 
 class Gate:
     """Lets callers in, each with its own rights.
 
-    Keys are looked up for each request, so that one that was revoked opens nothing from the next request on,
-    on whatever server. While a look-up is on its way, those who come wait, and are then looked up together.
+    What is known of a key is looked up, and trusted for LEASE seconds from before the look-up began. Whoever
+    takes a right away waits for so long before it says that it is done: then no server trusts what it knew
+    before, and the key opens nothing from the next request on. No clocks are compared for it.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._touching: dict[int, asyncio.Task[None]] = {}
-        self._looking: asyncio.Task[None] | None = None
-        self._is_busy = False
+        self._leased: dict[int, tuple[float, keys.Known]] = {}
         self._waiting: dict[int, asyncio.Future[keys.Known | None]] = {}
+        self._looking: asyncio.Task[None] | None = None
 
     async def admit(self, request: Asked) -> None:
         """Notes in a request who asks; raises Unauthorized or Forbidden where they may not."""
@@ -42,40 +48,51 @@ class Gate:
             return
         shown = credentials.shown(_told(request))
         id = request.scope["state"].get("request_id", "")
-        admitted = keys.admit(await self._known(shown.id), shown, right, id, datetime.now(UTC))
+        until, known = self._leased.get(shown.id, NOTHING)
+        # Whether an answer is still as it was is asked of the catalogue as it is now.
+        if until < monotonic() or asks_if_known(request):
+            known = await self._look_up(shown.id)
+        admitted = keys.admit(known, shown, right, id, datetime.now(UTC))
         request.scope["auth"] = admitted.caller
         if admitted.is_stale:
             self._touch(admitted.caller, shown.id)
 
-    async def _known(self, id: int) -> keys.Known | None:
-        """Returns what is known of a key, by a look-up that began after this was asked."""
-        if self._is_busy:
-            if (waiting := self._waiting.get(id)) is None:
-                waiting = self._waiting[id] = asyncio.get_running_loop().create_future()
-            # One who gives up leaves the others waiting.
-            return await asyncio.shield(waiting)
-        self._is_busy = True
-        try:
-            return (await self._database.read(ANYBODY, keys.known, [id])).get(id)
-        finally:
-            if self._waiting:
-                self._looking = asyncio.create_task(self._look())
-            else:
-                self._is_busy = False
+    async def settle(self) -> None:
+        """Waits until no server trusts what it knew of keys and accounts when this was called."""
+        self._leased.clear()
+        await asyncio.sleep(LEASE)
+
+    async def _look_up(self, id: int) -> keys.Known | None:
+        """Returns what is known of a key, by a look-up that begins after this.
+
+        While one is on its way, those who come wait, and are looked up together.
+        """
+        if (waiting := self._waiting.get(id)) is None:
+            waiting = self._waiting[id] = asyncio.get_running_loop().create_future()
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+        # One who gives up leaves the others waiting.
+        return await asyncio.shield(waiting)
 
     async def _look(self) -> None:
         """Looks up those who wait, until nobody does."""
         while self._waiting:
             waiting, self._waiting = self._waiting, {}
+            until = monotonic() + LEASE
             try:
                 found = await self._database.read(ANYBODY, keys.known, list(waiting))
             except Exception as error:  # it is theirs, whatever it is
                 for future in waiting.values():
                     future.set_exception(error)
-            else:
-                for id, future in waiting.items():
-                    future.set_result(found.get(id))
-        self._is_busy = False
+                    future.exception()  # looked at, for those who gave up
+                continue
+            if len(self._leased) > MOST:
+                self._leased.clear()
+            for id, future in waiting.items():
+                if known := found.get(id):
+                    self._leased[id] = (until, known)
+                future.set_result(known)
+        self._looking = None
 
     def _touch(self, caller: Caller, id: int) -> None:
         """Notes that a key is used, which nobody waits for, and which is done once at a time."""
