@@ -9,7 +9,6 @@ from typing import Any
 
 import psycopg
 import pytest
-
 from sqlalchemy import select
 
 from observatory import Dataset, Gone, Invalid, Organisation
@@ -144,8 +143,8 @@ def test_a_follower_misses_nothing_where_transactions_commit_in_reverse_order(ne
     fill(url, 1, 0)
     insert = (
         "INSERT INTO journal (place, time, actor, action, kind, record_id, request)"
-        " VALUES (pg_current_xact_id()::text::bigint + (SELECT shift FROM book), now(), %s, 'create', 'TableType',"
-        " 1, '')"
+        " SELECT pg_current_xact_id()::text::bigint + shift, now(), %s, 'create', 'TableType',"
+        " 1, '' FROM book"
     )
 
     async def work(book: Database) -> None:
