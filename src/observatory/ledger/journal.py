@@ -31,8 +31,9 @@ COLUMNS = [
 WRITE = InsertMany(
     journal,
     COLUMNS,
-    # The number of the transaction: see tables.py.
+    # The number of the transaction, where there are several at a time: see tables.py.
     on_postgresql={"place": "pg_current_xact_id()::text::bigint + (SELECT shift FROM book)"},
+    on_sqlite={"place": "(SELECT shift FROM book)"},
 )
 COUNT = Statement(update(book).values(catalogue=book.c.catalogue + 1))
 
