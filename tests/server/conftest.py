@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -151,6 +152,11 @@ class Served:
         if self._process:
             self._process.terminate()
             self._end()
+
+    def ended(self) -> float:
+        """Waits until it has ended by itself, and returns when that was."""
+        self._end()
+        return time.monotonic()
 
     def _end(self) -> None:
         assert self._process

@@ -107,6 +107,7 @@ class Passage:
         "_id",
         "_is_in",
         "_is_late",
+        "_is_refused",
         "_is_whole",
         "_receive",
         "_scope",
@@ -121,6 +122,7 @@ class Passage:
         self._first: HTTPReceiveMessage | None = None  # of the body
         self._is_whole = True  # the body has come
         self._is_in = self._is_late = False  # has a place; gave it away until the body has come
+        self._is_refused = False
         self._status = HUNG_UP
 
     async def through(self, app: ASGIApp) -> None:
@@ -212,6 +214,7 @@ class Passage:
 
     async def _refuse(self, why: str, error: ObservatoryError, wait: int) -> bool:
         """Answers a problem, and that the request is not let in."""
+        self._is_refused = True
         self._front.metrics.rejected(why)
         body = msgspec.json.encode(error.problem())
         headers = [
@@ -237,4 +240,6 @@ class Passage:
         self._front.metrics.answered(operation, method, status, seconds)
         caller = scope.get("auth")
         account = caller.account_id if isinstance(caller, Caller) else None
-        logs.tell(method, operation, status, seconds, account)
+        logs.tell(
+            method, operation, status, seconds, account, is_warning=status >= 500 and not self._is_refused
+        )

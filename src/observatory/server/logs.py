@@ -36,9 +36,11 @@ def configure(settings: Settings) -> None:
     REQUESTS.setLevel(logging.INFO if settings.log == "requests" else logging.WARNING)
 
 
-def tell(method: str, operation: str, status: int, seconds: float, account: int | None) -> None:
-    """Logs a request that was answered; one that broke is a warning."""
-    level = logging.WARNING if status >= 500 else logging.INFO
+def tell(
+    method: str, operation: str, status: int, seconds: float, account: int | None, *, is_warning: bool
+) -> None:
+    """Logs a request that was answered."""
+    level = logging.WARNING if is_warning else logging.INFO
     if REQUESTS.isEnabledFor(level):
         facts: dict[str, object] = {
             "method": method,
