@@ -3,7 +3,6 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-import httpx2
 import pendulum
 import pytest
 
@@ -115,7 +114,7 @@ def test_a_dataset_that_does_not_exist_has_no_missing_releases(api: ObservatoryA
         api.get_dataset_releases(dataset_id=9)
     with pytest.raises(NotFound, match="Dataset 9"):
         api.get_missing_releases(9, [])
-    with pytest.raises(Invalid, match="Dataset 9 does not exist"):
+    with pytest.raises(NotFound, match="Dataset 9 does not exist"):
         api.post_dataset_release(release(Dataset(id=9), 0, 1))
 
 
@@ -339,7 +338,7 @@ def test_a_batch_item_by_item_answers_for_each(api: ObservatoryApi, dataset: Dat
     assert [type(answer) for answer in answers] == [
         DatasetRelease,
         Conflict,
-        Invalid,
+        NotFound,
         Invalid,
         DatasetRelease,
     ]
@@ -355,10 +354,10 @@ def test_what_is_wrong_before_it_is_sent_stands_in_its_place_too(
     assert [type(answer) for answer in answers] == [Invalid, DatasetRelease]
 
 
-def test_of_two_alike_in_a_batch_one_is_new(api: ObservatoryApi, dataset: Dataset, server_url: str) -> None:
+def test_of_two_alike_in_a_batch_one_is_new(api: ObservatoryApi, dataset: Dataset) -> None:
     day = {"dataset": {"id": dataset.id}, "start_date": "2021-01-01T00:00:00Z"}
     told = [{**day, "end_date": "2021-01-02T00:00:00Z"}] * 2
-    answers = httpx2.post(f"{server_url}/v1/dataset-releases/batch", json={"releases": told}).json()
+    answers = api._transport._http.post("dataset-releases/batch", json={"releases": told}).json()
 
     assert [answer["status"] for answer in answers] == [201, 200]
 

@@ -13,7 +13,7 @@ from ..records import Account, Key, NewKey
 from .auth import Gate
 from .bodies import Asked
 from .resources import After, Limit, PathId, RelatedId, Text, page, with_id
-from .tags import at_version, json, tag, told_version
+from .tags import at_version, by_content, json, tag, told_version
 
 LOOK = {"right": "audit"}
 CHANGE: Right = "administer"
@@ -25,7 +25,7 @@ def routes(database: Database, gate: Gate) -> Router:
     @get("/me", operation_id="getMe", summary="Get Me", opt={"right": "read"}, tags=["Key"])
     async def me(request: Asked) -> Response[Key]:
         """Answers the key that the request shows, with its account."""
-        return json(await database.read(request.caller, keys.own))
+        return by_content(request, await database.read(request.caller, keys.own))
 
     return Router("/", route_handlers=[me, *_accounts(database, gate), *_keys(database, gate)])
 
@@ -47,7 +47,7 @@ def _accounts(database: Database, gate: Gate) -> list[ControllerRouterHandler]:
     @get("/accounts/{id:int}", operation_id="getAccount", summary="Get Account", opt=LOOK, **named)
     async def fetch(id: PathId, request: Asked) -> Response[Account]:
         account = await database.read(request.caller, accounts.fetch, id)
-        return json(account, etag=tag(request, account.version))
+        return by_content(request, account, account.version)
 
     @post(
         "/accounts",
@@ -108,7 +108,7 @@ def _keys(database: Database, gate: Gate) -> list[ControllerRouterHandler]:
     @get("/keys/{id:int}", operation_id="getKey", summary="Get Key", opt=LOOK, **named)
     async def fetch(id: PathId, request: Asked) -> Response[Key]:
         key = await database.read(request.caller, keys.fetch, id)
-        return json(key, etag=tag(request, key.version))
+        return by_content(request, key, key.version)
 
     @post(
         "/keys", operation_id="createKey", summary="Create Key", opt={"right": CHANGE, "body": Key}, **named

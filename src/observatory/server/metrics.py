@@ -95,7 +95,7 @@ def route(metrics: Metrics) -> HTTPRouteHandler:
         summary="What the server counts, for Prometheus",
         tags=["Health"],
         media_type=MEDIA,
-        opt={"right": RIGHT},
+        opt={"right": RIGHT, "is_tagged": False},
         sync_to_thread=True,  # it reads files where there are several processes
     )
     def tell() -> Response[bytes]:

@@ -45,12 +45,10 @@ def asks_if_known(request: Asked) -> bool:
 
 def is_known(request: Asked, version: int | str | None = None) -> bool:
     """Tells whether the caller has the answer already: of this version, or of any, if none is told."""
-    for name, value in request.scope["headers"]:
-        if name == b"if-none-match":
-            known = value.decode("latin-1")
-            ends = f'-{mark(request)}"' if version is None else tag(request, version)
-            return any(one.strip().removeprefix("W/").endswith(ends) for one in known.split(","))
-    return False
+    if not (told := _told_tags(request)):
+        return False
+    ends = f'-{mark(request)}"' if version is None else tag(request, version)
+    return any(one.endswith(ends) for one in told)
 
 
 def not_modified(request: Asked) -> Response[Any]:
@@ -60,9 +58,17 @@ def not_modified(request: Asked) -> Response[Any]:
     return Response(None, status_code=304, headers=headers)
 
 
-def content_tag(body: bytes) -> str:
-    """Returns the tag of an answer that only its content tells apart."""
-    return f'"{blake2s(body, digest_size=12).hexdigest()}"'
+def by_content(
+    request: Asked, value: Any, version: int | None = None, headers: dict[str, str] | None = None
+) -> Response[Any]:
+    """Answers a value as JSON, or that the caller has it already: only made can it be compared."""
+    body = msgspec.json.encode(value)
+    made = blake2s(body, digest_size=12).hexdigest()
+    etag = f'"{made}"' if version is None else f'"{version}-{made}"'
+    if etag in _told_tags(request):
+        return not_modified(request)
+    said = {"Cache-Control": PRIVATE, **(headers or {}), "ETag": etag}
+    return Response(body, media_type=MediaType.JSON, headers=said)
 
 
 def json(
@@ -71,9 +77,17 @@ def json(
     """Answers a value as JSON. Ready bytes are passed on as they are, and still documented by their type."""
     body = msgspec.json.encode(value)
     said = {"Cache-Control": PRIVATE, **(headers or {})}
-    if etag or status == 200:
-        said["ETag"] = etag or content_tag(body)
+    if etag:
+        said["ETag"] = etag
     return Response(body, status_code=status, media_type=MediaType.JSON, headers=said)
+
+
+def _told_tags(request: Asked) -> list[str]:
+    """Returns the tags of the answers that the caller has."""
+    for name, value in request.scope["headers"]:
+        if name == b"if-none-match":
+            return [one.strip().removeprefix("W/") for one in value.decode("latin-1").split(",")]
+    return []
 
 
 def told_version(request: Asked) -> int | None:
