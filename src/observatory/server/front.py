@@ -130,6 +130,7 @@ class Passage:
         front, scope = self._front, self._scope
         started = time.monotonic()
         scope["state"]["request_id"] = self._id
+        scope["state"]["step_aside"] = self.leave  # for a route that waits for long, and then works little
         logs.REQUEST_ID.set(self._id)
         span = front.spans.begin(scope, self._headers) if front.spans else None
         try:
