@@ -4,6 +4,7 @@ Requests are counted by the operation, never by the path, so that nothing of the
 processes keep their counts in a folder that `observatory serve` names, and each tells those of all.
 """
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -96,10 +97,11 @@ def route(metrics: Metrics) -> HTTPRouteHandler:
         tags=["Health"],
         media_type=MEDIA,
         opt={"right": RIGHT, "is_tagged": False},
-        sync_to_thread=True,  # it reads files where there are several processes
     )
-    def tell() -> Response[bytes]:
-        return Response(metrics.text(), media_type=MEDIA)
+    async def tell() -> Response[bytes]:
+        metrics.write()
+        # In a thread, because it reads files where there are several processes.
+        return Response(await asyncio.to_thread(metrics.text), media_type=MEDIA)
 
     return tell
 
