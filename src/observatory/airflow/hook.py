@@ -1,11 +1,20 @@
 """The Airflow connection that says where the book is and with which key it is opened."""
 
-from airflow.sdk import Connection
+from airflow.sdk import Connection, get_current_context
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from ..errors import Invalid
 
 CONNECTION = "observatory_api"
+
+
+def purpose() -> str | None:
+    """Returns what a call is for: outside of tasks, to make DAGs, which a busy server serves after tasks."""
+    try:
+        get_current_context()
+    except RuntimeError:
+        return "parsing"
+    return None
 
 
 def connection_settings(conn_id: str = CONNECTION) -> tuple[str, str | None] | None:

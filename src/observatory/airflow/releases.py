@@ -1,6 +1,8 @@
 """What a workflow works on: one or several releases of its datasets, before they are in the book."""
 
+import json
 from datetime import date, datetime
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -93,6 +95,12 @@ def run_of(context: Context) -> Run:
         map_index=task.map_index if mapped else None,
         url=task.log_url,
     )
+
+
+def token_of(run: Run) -> str:
+    """Returns how a task names what it records, in each of its attempts: by its DAG, run and mapped index."""
+    said = json.dumps([run.dag_id, run.run_id, run.task_id, run.map_index])
+    return f"airflow-{sha256(said.encode()).hexdigest()}"
 
 
 def _moment(field: str, value: date) -> datetime:

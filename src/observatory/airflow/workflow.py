@@ -30,7 +30,7 @@ from ..client import ObservatoryApi, make_observatory_api
 from ..errors import Invalid
 from ..records import Dataset, DatasetRelease, Run
 from .facts import carried
-from .releases import Release, recorded, run_of
+from .releases import Release, recorded, run_of, token_of
 
 Step = list[Callable[[DAG], BaseOperator]]
 
@@ -188,7 +188,8 @@ class Workflow:
             raise Invalid(
                 f"{self.dag_id} has nothing to record", {"workflow_id": "give it a dataset, or skip"}
             )
-        return [record.id for record in self.api.post_dataset_releases(records)]
+        told = self.api.post_dataset_releases(records, token=token_of(run))
+        return [record.id for record in told]
 
     @contextmanager
     def _connected(self) -> Iterator[None]:

@@ -29,10 +29,12 @@ class KeyIsSentInTheOpen(UserWarning):
 class Connection:
     """A server that is asked, with the key it asks for and the seconds its answer is waited for."""
 
-    def __init__(self, url: str, api_key: str | None = None, timeout: float = 30) -> None:
+    def __init__(
+        self, url: str, api_key: str | None = None, timeout: float = 30, purpose: str | None = None
+    ) -> None:
         if not url.startswith(("http://", "https://")):
             raise Invalid(f"{url!r} is no address of a server", {"url": "write it as http://host:port"})
-        self._server = (url, api_key, timeout)
+        self._server = (url, api_key, timeout, purpose)
 
     @cached_property
     def _transport(self) -> "Transport":
@@ -40,13 +42,13 @@ class Connection:
         # DAG file that is read again every half a minute may not call at all.
         from .transport import Transport
 
-        url, api_key, timeout = self._server
+        url, api_key, timeout, purpose = self._server
         if api_key is None:
             api_key = key_for(read(os.environ), url)
         if api_key and not is_safe(url):
             said = f"the key is sent to {url} unencrypted, and others on the way can read it: use https"
             warnings.warn(said, KeyIsSentInTheOpen, stacklevel=2)
-        return Transport(url, api_key=api_key, timeout=timeout)
+        return Transport(url, api_key=api_key, timeout=timeout, purpose=purpose)
 
     def __enter__(self) -> Self:
         return self

@@ -37,11 +37,14 @@ class Token(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """How the answer to a request is noted, and made again of what was noted."""
+    """How the answer to a request is noted, and made again of what was noted.
+
+    It is made of what is in the book now, and is None where that is not what was answered any more.
+    `is_natural` says that the request has an identity of its own, and so is done again instead.
+    """
 
     note: Callable[[Any], Any]
     again: Callable[[Transaction, Any], Coroutine[Any, Any, Any]]
-    # Where the request has an identity of its own, another one with its token is no mistake: it is just done.
     is_natural: bool = False
 
 
@@ -63,9 +66,10 @@ async def once(
     if not await tx.insert(TAKE, [(one["account"], token.name, tx.ring.fingerprint(token.asked), tx.now)]):
         [[asked, answer]] = await tx.rows(READ, one)
         if asked in tx.ring.digests(token.asked):
-            told: T = await reply.again(tx, msgspec.json.decode(answer))
-            return told
-        if not reply.is_natural:
+            told: T | None = await reply.again(tx, msgspec.json.decode(answer))
+            if told is not None:
+                return told
+        elif not reply.is_natural:
             raise Conflict(f"the Idempotency-Key {token.name!r} was used for another request")
         return await work(tx, *args)
     made = await work(tx, *args)
