@@ -124,7 +124,7 @@ def delete_account(context: typer.Context, account: Which) -> None:
 def list_keys(
     context: typer.Context,
     account: Annotated[
-        str | None, typer.Argument(metavar="[ACCOUNT]", help="Only those of this one: its name or its id.")
+        str | None, typer.Argument(metavar="ACCOUNT", help="Only those of this one: its name or its id.")
     ] = None,
     output: Output = "table",
 ) -> None:

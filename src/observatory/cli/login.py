@@ -22,7 +22,7 @@ SOON = timedelta(days=14)
 
 Url = Annotated[
     str | None,
-    typer.Argument(metavar="[URL]", help="Where the book is served, such as https://book.example.org."),
+    typer.Argument(metavar="URL", help="Where the book is served, such as https://book.example.org."),
 ]
 
 
