@@ -64,8 +64,8 @@ class Journal(Connection):
         away for a while is waited for, unless it was never reached.
         """
         asked = _asked(organisation_id, kind, record_id, dataset_id, actor)
-        wait = min(LONGEST_WAIT, int(self._server[2] / 2))
-        pause = 0.0
+        # The first call does not wait, and tells whether there is a server.
+        wait, pause = 0, 0.0
         while True:
             try:
                 found, after, is_more = self._part(asked | {"after": after, "limit": PAGE, "wait": wait})
@@ -75,7 +75,7 @@ class Journal(Connection):
                 time.sleep(pause)
                 pause = min(LONGEST_PAUSE, 2 * pause)
                 continue
-            pause = 0.2
+            wait, pause = min(LONGEST_WAIT, int(self._server[2] / 2)), 0.2
             yield from found
             if not (found or is_more or wait):
                 time.sleep(pause)
