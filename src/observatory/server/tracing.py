@@ -6,6 +6,7 @@ by a thread of its own, which drops them where the collector does not take them:
 
 import logging
 from collections.abc import Mapping
+from threading import Thread
 from typing import TYPE_CHECKING, Any, cast
 
 from litestar.types import HTTPScope
@@ -16,18 +17,19 @@ from ..ledger.database import P, T, Work
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SpanExporter
 
 COLLECTORS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-FLUSH = 2000  # milliseconds for what is still to be sent when the server stops
+FLUSH = 2.0  # seconds for what is still to be sent when the server stops
 
 
 class Spans:
     """Where the spans of this process go."""
 
-    def __init__(self, provider: "TracerProvider") -> None:
+    def __init__(self, provider: "TracerProvider", exporter: "SpanExporter") -> None:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        self._provider = provider
+        self._provider, self._exporter = provider, exporter
         self.tracer = provider.get_tracer("observatory")
         self._propagator = TraceContextTextMapPropagator()
 
@@ -45,7 +47,11 @@ class Spans:
 
     def close(self) -> None:
         """Sends what is still to be sent, if it is taken soon."""
-        self._provider.force_flush(FLUSH)
+        flushing = Thread(target=self._provider.force_flush, name="observatory-traces", daemon=True)
+        flushing.start()
+        flushing.join(FLUSH)
+        # First, because the provider would wait until the exporter has tried for each batch in vain.
+        self._exporter.shutdown()
         self._provider.shutdown()
 
 
@@ -135,5 +141,8 @@ def spans(environ: Mapping[str, str]) -> Spans | None:
         resource=Resource.create({} if is_named else {"service.name": "observatory"}),
         shutdown_on_exit=False,
     )
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    return Spans(provider)
+    exporter = OTLPSpanExporter()
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    # A collector that is away is an error once a batch is lost, and not each time it is tried.
+    logging.getLogger("opentelemetry").setLevel(logging.ERROR)
+    return Spans(provider, exporter)
