@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import mfusepy  # type: ignore[import-untyped] # it has no types
+import mfusepy  # type: ignore[import-untyped] # it comes without types
 
 SECTOR = 512
 CUT = ".cut"
