@@ -55,9 +55,20 @@ class Places:
         if self.free:
             self.free -= 1
             return ""
-        if self.waiting >= self.places and not self._make_room(urgency):
+        if not self.has_room(urgency):
             return "busy"
+        if self.is_full:
+            self._push_out(urgency)
         return await self._turn(urgency, PATIENCE)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many wait as may."""
+        return self.waiting >= self.places
+
+    def has_room(self, urgency: Urgency) -> bool:
+        """Tells whether one more may wait, be it in place of another."""
+        return not self.is_full or any(self._lines[urgency + 1 :])
 
     async def come_back(self) -> None:
         """Waits for a place as long as it takes, for one who had one and left it to others for a while."""
@@ -98,7 +109,7 @@ class Places:
                 line.remove(turn)
                 self.waiting -= 1
 
-    def _make_room(self, urgency: Urgency) -> bool:
+    def _push_out(self, urgency: Urgency) -> None:
         """Sends away the one who is the least urgent and came last, if less urgent than this."""
         for line in self._lines[:urgency:-1]:
             while line:
@@ -106,8 +117,7 @@ class Places:
                 self.waiting -= 1
                 if not turn.done():
                     turn.set_result("pushed out")
-                    return True
-        return False
+                    return
 
 
 def _tell(turn: asyncio.Future[str], why: str) -> None:

@@ -37,6 +37,7 @@ UNKNOWN = "unknown"  # what anybody can make up, such as paths, would make count
 HUNG_UP = 499  # what nginx calls it when nobody is there any more to be answered
 BUSY = "the server has more to do than it can; repeat it"
 TOO_OFTEN = "this key, or address without one, asks too much in a short time"
+ANSWER = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: %s\r\ncontent-length: %d\r\nretry-after: 1\r\n"
 LEAVING = "the server is about to stop; ask another one"
 
 
@@ -49,6 +50,8 @@ class Front:
         self.metrics = Metrics()
         self.spans = spans
         self.turned_away = 0
+        body = msgspec.json.encode(Unavailable(BUSY).problem())
+        self._turned_away = ANSWER % (MEDIA.encode(), len(body)) + b"x-request-id: %s\r\n\r\n" + body
         self._prefix, self._numbers = secrets.token_hex(6), count(1)
 
     def before(self, app: ASGIApp) -> ASGIApp:
@@ -59,6 +62,21 @@ class Front:
             await Passage(self, cast("HTTPScope", scope), receive, send).through(app)
 
         return passing
+
+    def turns_away(self, method: str, path: str, query: bytes, told: Headers) -> bytes | None:
+        """Returns the whole answer to a request for which there is no room, and None where there is.
+
+        The protocol asks it before anything is made for the request: where three times as much comes as can
+        be done, most of what comes is turned away, and must cost next to nothing.
+        """
+        purpose = told.get(b"observatory-purpose")
+        if path in ALWAYS or self.places.has_room(urgency(method, path, query, purpose)):
+            return None
+        self.turned_away += 1
+        self.metrics.rejected("busy")
+        self.metrics.answered(UNKNOWN, method, 503, 0.0)
+        logs.tell(method, UNKNOWN, 503, 0.0, None, is_warning=False)
+        return self._turned_away % self.request_id(told).encode()
 
     @asynccontextmanager
     async def watching(self, database: Database) -> AsyncIterator[None]:

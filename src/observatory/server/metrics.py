@@ -6,6 +6,7 @@ processes keep their counts in a folder that `observatory serve` names, and each
 
 import asyncio
 import os
+from collections import Counter as Counted
 from pathlib import Path
 
 from litestar import Response, get
@@ -47,6 +48,7 @@ class Metrics:
         self.connections_free = self._gauge("pool_available", "Connections to the database that are free.")
         self.connections_awaited = self._gauge("pool_waiting", "Requests that wait for a connection.")
         self.journal_lag = self._gauge("journal_lag_seconds", "How far the seals are behind.", "livemax")
+        self._reasons = Counted[str]()
         self._answers: list[tuple[str, str, int, float]] = []
         self._kept: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
@@ -67,10 +69,13 @@ class Metrics:
                 self._kept[operation, method, status] = kept
             kept[0].inc()
             kept[1].observe(seconds)
+        reasons, self._reasons = self._reasons, Counted()
+        for reason, count in reasons.items():
+            self._rejected.labels(reason).inc(count)
 
     def rejected(self, reason: str) -> None:
         """Counts a request that was turned away."""
-        self._rejected.labels(reason).inc()
+        self._reasons[reason] += 1
 
     def text(self) -> bytes:
         """Returns all counts as Prometheus reads them; those of other processes are up to a second old."""

@@ -10,12 +10,14 @@ from http import HTTPStatus
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..errors import Problem
 
 if TYPE_CHECKING:
+    from .front import Front
     from .running import Config
 
 LINGER = 2.0, 1 << 20  # seconds and bytes in which a client that still sends can read why it is refused
@@ -44,6 +46,8 @@ class Guarded(HttpToolsProtocol):
         self._size = 0  # bytes that came last
         self._is_too_long = False
         self._passed_over = 0
+        self._front: Front | None = self.app_state.get("front")
+        self._answer: bytes | None = None  # to a request that is turned away
         self._unsent, self._moved, self._taken_by = 0, inf, inf
 
     def data_received(self, data: bytes) -> None:
@@ -83,13 +87,26 @@ class Guarded(HttpToolsProtocol):
             self._is_too_long = True
             raise ValueError("the headers are too long")
         self._part = Part.BODY
-        super().on_headers_complete()
+        if self._front is not None and self._front.places.is_full:
+            self._answer = self._turned_away(self._front)
+        if self._answer is None:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Takes a part of the body, and passes over that of a request which is turned away."""
+        if self._answer is None:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Expects nothing more of the client."""
         self._part = Part.NOTHING
         self._due = self._whole_due = inf
-        super().on_message_complete()
+        if self._answer is None:
+            super().on_message_complete()
+        else:
+            self.transport.write(self._answer)
+            self._answer = None
+            self.on_response_complete()
 
     def on_response_complete(self) -> None:
         """Goes on to the next request, or ends where the body of this one was not wanted to its end."""
@@ -117,6 +134,18 @@ class Guarded(HttpToolsProtocol):
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, "the body did not come in time")
         else:
             self.transport.abort()
+
+    def _turned_away(self, front: "Front") -> bytes | None:
+        """Returns the answer to a request for which there is no room, if it is as simple as most are."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            return None  # it is answered after the one before it
+        told = dict(self.headers)
+        is_simple = self.parser.should_keep_alive() and not self.expect_100_continue
+        if not is_simple or b"transfer-encoding" in told or len(told.get(b"content-length", b"")) > 4:
+            return None
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        return front.turns_away(self.parser.get_method().decode("ascii"), path, url.query or b"", told)
 
     def _look_at_answer(self, now: float) -> None:
         """Drops a client that does not take its answer, which is kept here as long."""

@@ -61,7 +61,14 @@ class Server(uvicorn.Server):
         self._leaves_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts; each request can see in its state whether the server is `leaving`."""
+        """Starts; each request can see in its state whether the server is `leaving`.
+
+        Connections find there what turns requests away, which the application has for all of them.
+        """
+        app = self.config.loaded_app
+        while not isinstance(app, Litestar):
+            app = app.app  # what uvicorn puts around it
+        self.lifespan.state["front"] = app.state["front"]
         self._leaving = asyncio.Event()
         self.lifespan.state["leaving"] = self._leaving
         await super().startup(sockets)
