@@ -212,7 +212,7 @@ def test_a_follower_outlives_the_server(database_url: str, served: Callable[...,
 
         thread = threading.Thread(target=follow)
         thread.start()
-        told = [f"number {number}" for number in range(4)]
+        told = [f"number {number}" for number in range(2)]
         for name in told:
             api.post_organisation(Organisation(name=name))
             server.kill()

@@ -14,12 +14,11 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
-    tuple_,
 )
 
 from ..records import Entry
 from .database import Transaction, row
-from .horizon import ORDER, Position, end, position_of
+from .horizon import ORDER, Position, between, bounds, end, position_of
 from .statements import Row, Statement, Values, among
 from .tables import BIG, journal
 
@@ -71,14 +70,14 @@ async def entries(tx: Transaction, wanted: Wanted, after: Position, end: Positio
         last = min(end, await _after(tx, wanted.until))
     if after >= last:
         return Part([], end)
-    edge = await row(tx, EDGE, _bounds(after, last) | {"limit": WINDOW})
+    edge = await row(tx, EDGE, bounds(after, last) | {"limit": WINDOW})
     reach = Position(*edge) if edge else last
     # What is far behind the end is looked up where an index leads to it.
     key = wanted.dataset_id or (wanted.kind and wanted.record_id)
     if is_indexed := reach < last and bool(key):
         reach = last
     asked = tuple(name for name, value in wanted._asdict().items() if value is not None)
-    values = _bounds(after, reach) | wanted._asdict() | _rights(tx) | {"limit": limit}
+    values = bounds(after, reach) | wanted._asdict() | _rights(tx) | {"limit": limit}
     statement = _entries(asked, is_indexed, tx.by.within("read") is not None, _audited(tx))
     found = [_entry(one) for one in await tx.rows(statement, values)]
     if len(found) == limit:
@@ -118,27 +117,9 @@ def _entry(row: Row) -> Entry:
     return Entry(*[f"{place}.{sequence}", *values, *told, request])
 
 
-def _bounds(after: Position, until: Position) -> Values:
-    return {
-        "after_place": after.place,
-        "after_sequence": after.sequence,
-        "until_place": until.place,
-        "until_sequence": until.sequence,
-    }
-
-
-def _between(place: ColumnElement[int]) -> list[ColumnElement[bool]]:
-    here = tuple_(place, journal.c.sequence)
-
-    def given(name: str) -> ColumnElement[tuple[int, int]]:
-        return tuple_(*(bindparam(f"{name}_{part}", type_=BIG) for part in Position._fields))
-
-    return [here > given("after"), here <= given("until")]
-
-
 def _edge() -> Select[tuple[int, int]]:
     """Returns the last entry of a window, where it ends before the end."""
-    window = select(*ORDER).where(*_between(journal.c.place)).order_by(*ORDER).limit(bindparam("limit"))
+    window = select(*ORDER).where(*between()).order_by(*ORDER).limit(bindparam("limit"))
     found = window.subquery()
     return select(found).order_by(*(c.desc() for c in found.c)).limit(1)
 
@@ -187,7 +168,7 @@ def _entries(asked: tuple[str, ...], is_indexed: bool, restricted: bool, audited
     place = literal_column("journal.place + 0", BIG) if is_indexed else journal.c.place
 
     def rows(sqlite: bool) -> Select[tuple[object, ...]]:
-        wanted = [*_between(place), *map(_condition, asked)]
+        wanted = [*between(place), *map(_condition, asked)]
         if is_indexed:
             wanted.append(_split("dataset_id" in asked))
         if (seen := _seen(restricted, audited, sqlite)) is not None:

@@ -8,12 +8,12 @@ transaction after the other, and there the end is the last entry.
 
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, func, literal_column, select, update
+from sqlalchemy import ColumnElement, bindparam, func, literal_column, select, tuple_, update
 
 from ..errors import Gone, Invalid
 from .database import Transaction, row
-from .statements import Statement
-from .tables import book, journal
+from .statements import Statement, Values
+from .tables import BIG, book, journal
 
 ORDER = (journal.c.place, journal.c.sequence)
 # The first transaction that still runs, and the first number that no transaction has yet.
@@ -91,3 +91,23 @@ def position_of(cursor: str) -> Position:
             return position
     cure = "is no cursor: take it from an entry, or say `now`"
     raise Invalid("a parameter is not what is expected", {"after": cure})
+
+
+def bounds(after: Position, until: Position) -> Values:
+    """Returns the values of `between`."""
+    return {
+        "after_place": after.place,
+        "after_sequence": after.sequence,
+        "until_place": until.place,
+        "until_sequence": until.sequence,
+    }
+
+
+def between(place: ColumnElement[int] = journal.c.place) -> list[ColumnElement[bool]]:
+    """Returns the conditions that an entry is behind one place, and not behind another."""
+    here = tuple_(place, journal.c.sequence)
+
+    def given(name: str) -> ColumnElement[tuple[int, int]]:
+        return tuple_(*(bindparam(f"{name}_{part}", type_=BIG) for part in Position._fields))
+
+    return [here > given("after"), here <= given("until")]
