@@ -1,4 +1,8 @@
-"""A book from the text that `dump` wrote: all of it or nothing, into a database that has nothing to lose."""
+"""A book from the text that `dump` wrote: all of it or nothing, into a database that has nothing to lose.
+
+Every value stays as it is, so that the chain of seals over the journal stays true. Places in the journal are
+numbers of transactions of the database that gave them; `horizon.keep_order` lets new ones follow them.
+"""
 
 import gzip
 import zlib
@@ -18,8 +22,6 @@ from .soundness import check_on
 from .tables import BIG, JSONS, MOMENT, book, journal, metadata, schema_version, table_types
 from .upgrade import engine_of, head, hidden, upgrade
 
-# What means something else in another database: places are numbers of transactions of the one that gave them.
-ANEW = {("journal", "place"): 0, ("seals", "place"): 0, ("book", "shift"): 0}
 FURNISHED = (table_types.name, journal.name, book.name)  # in which migrations put something
 
 Time = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00$")]
@@ -183,14 +185,11 @@ def _rows(table: Table, columns: list[str], lines: Lines) -> Iterator[list[Value
     """Yields rows as both databases take them: times and JSON as text."""
     decoder = msgspec.json.Decoder(tuple.__class_getitem__(tuple(_kind(table, name) for name in columns)))
     texts = [place for place, name in enumerate(columns) if table.c[name].type is JSONS]
-    anew = [(columns.index(name), value) for (of, name), value in ANEW.items() if of == table.name]
     for line in lines.rows():
         row = list(lines.told(decoder, line))
         for place in texts:
             told = bytes(row[place]).decode()
             row[place] = None if told == "null" else told
-        for place, value in anew:
-            row[place] = value
         yield row
 
 
