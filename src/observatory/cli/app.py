@@ -13,6 +13,7 @@ from .catalogue import apply, export
 from .catalogue.entries import KINDS
 from .database import database, load_all
 from .login import login, logout, whoami
+from .journal import journal
 from .missing import missing
 from .releases import coverage, releases
 from .resources import resource
@@ -83,6 +84,7 @@ app.add_typer(accounts, name="accounts")
 keys.command()(ring)
 keys.command()(reencrypt)
 app.add_typer(keys, name="keys")
+app.add_typer(journal, name="journal")
 app.command(short_help="Serves the book.")(serve)
 app.add_typer(database, name="database")
 

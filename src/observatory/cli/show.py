@@ -11,14 +11,19 @@ import typer
 JOINERS = "\u200c\u200d"  # parts of words in some scripts, though nobody sees them
 
 
-def write(text: str) -> None:
-    """Writes to standard output; where nobody reads on, as with `| head`, the command goes on in silence."""
+def write(text: str) -> bool:
+    """Writes to standard output, and tells whether somebody reads it.
+
+    Where nobody reads on, as with `| head`, a command goes on in silence, or ends.
+    """
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         # What could not be written is still held, and Python would complain of it at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def is_for_people() -> bool:

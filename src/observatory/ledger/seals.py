@@ -100,6 +100,15 @@ class Checkpoint(NamedTuple):
         return " ".join(map(str, self))
 
 
+def checkpoint_of(line: str) -> Checkpoint:
+    """Returns the checkpoint that a line tells; raises Invalid where it tells none."""
+    with suppress(ValueError):
+        book, number, digest, time = line.split()
+        return Checkpoint(book, int(number), digest, time)
+    cure = "keep the lines of `observatory journal checkpoint` as they are"
+    raise Invalid("a line is no checkpoint", {"checkpoint": f"{line.strip()!r}: {cure}"})
+
+
 async def seal(tx: Transaction) -> int:
     """Seals what is complete and not sealed yet, up to one link, and returns how many entries it sealed."""
     [[is_alone]] = await tx.rows(ALONE, {})
