@@ -47,7 +47,7 @@ class Places:
 
     def __init__(self, places: int) -> None:
         self.places = self.free = places
-        self.waiting = 0
+        self.waiting = self.coming = 0
         self._lines: list[deque[asyncio.Future[str]]] = [deque() for _ in Urgency]
 
     async def enter(self, urgency: Urgency) -> str:
@@ -63,8 +63,8 @@ class Places:
 
     @property
     def is_full(self) -> bool:
-        """Whether as many wait as may."""
-        return self.waiting >= self.places
+        """Whether as many wait as may, with those who have come and whose turn to ask it is not yet."""
+        return self.waiting + self.coming - self.free >= self.places
 
     def has_room(self, urgency: Urgency) -> bool:
         """Tells whether one more may wait, be it in place of another."""

@@ -148,6 +148,8 @@ class Passage:
         front, scope = self._front, self._scope
         started = time.monotonic()
         scope["state"]["request_id"] = self._id
+        if scope["state"].pop("is_coming", False):
+            front.places.coming -= 1
         scope["state"]["step_aside"] = self.leave  # for a route that waits for long, and then works little
         logs.REQUEST_ID.set(self._id)
         span = front.spans.begin(scope, self._headers) if front.spans else None

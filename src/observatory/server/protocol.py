@@ -91,6 +91,10 @@ class Guarded(HttpToolsProtocol):
             self._answer = self._turned_away(self._front)
         if self._answer is None:
             super().on_headers_complete()
+            if self._front is not None and not self.pipeline:
+                # Many come at once before the first of them is looked at.
+                self._front.places.coming += 1
+                self.scope["state"]["is_coming"] = True
 
     def on_body(self, body: bytes) -> None:
         """Takes a part of the body, and passes over that of a request which is turned away."""
