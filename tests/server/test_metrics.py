@@ -86,6 +86,14 @@ def test_what_is_rejected_is_counted_by_its_reason(
     assert told["unknown", "429"] == 3
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_the_connections_to_the_database_are_counted(server_url: str, caller: Caller) -> None:
+    caller.send("GET", "/table-types")
+    time.sleep(1.5)  # they are looked at once a second
+    assert counts(server_url, "observatory_pool_connections")[()] >= 1
+    assert counts(server_url, "observatory_pool_waiting") == {(): 0}
+
+
 @ONE
 def test_only_auditors_read_the_counts(serve: Callable[[Settings], str], database_url: str) -> None:
     url = serve(Settings(database_url=database_url))

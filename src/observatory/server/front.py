@@ -20,6 +20,7 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Rece
 from ..access import Caller
 from ..errors import ObservatoryError, Throttled, Unavailable
 from ..ledger import Database
+from ..ledger.database import Pooled
 from ..settings import Settings
 from . import logs
 from .admission import Places, Rates, urgency
@@ -109,6 +110,8 @@ class Front:
             self.metrics.write()
             self.metrics.in_flight.set(self.places.places - self.places.free)
             self.metrics.waiting.set(self.places.waiting)
+            if isinstance(database, Pooled):
+                self.metrics.pool(*database.pool())
             if self.turned_away:
                 logs.REQUESTS.warning("busy: %d requests were turned away", self.turned_away)
                 self.turned_away = 0

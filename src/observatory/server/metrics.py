@@ -44,9 +44,9 @@ class Metrics:
         )
         self.in_flight = self._gauge("in_flight", "Requests that are worked on.")
         self.waiting = self._gauge("waiting", "Requests that wait to be worked on.")
-        self.connections = self._gauge("pool_connections", "Connections to the database.")
-        self.connections_free = self._gauge("pool_available", "Connections to the database that are free.")
-        self.connections_awaited = self._gauge("pool_waiting", "Requests that wait for a connection.")
+        self._connections = self._gauge("pool_connections", "Connections to the database.")
+        self._connections_free = self._gauge("pool_available", "Connections to the database that are free.")
+        self._connections_awaited = self._gauge("pool_waiting", "Requests that wait for a connection.")
         self.journal_lag = self._gauge("journal_lag_seconds", "How far the seals are behind.", "livemax")
         self._reasons = Counted[str]()
         self._answers: list[tuple[str, str, int, float]] = []
@@ -76,6 +76,12 @@ class Metrics:
     def rejected(self, reason: str) -> None:
         """Counts a request that was turned away."""
         self._reasons[reason] += 1
+
+    def pool(self, size: int, available: int, waiting: int) -> None:
+        """Notes how the connections to the database are used."""
+        self._connections.set(size)
+        self._connections_free.set(available)
+        self._connections_awaited.set(waiting)
 
     def text(self) -> bytes:
         """Returns all counts as Prometheus reads them; those of other processes are up to a second old."""
