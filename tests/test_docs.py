@@ -17,6 +17,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from shutil import copy2
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import msgspec
@@ -26,6 +27,8 @@ from observatory import ObservatoryApi
 from observatory.ledger import upgrade
 from observatory.server.app import create_app
 from observatory.settings import Settings
+
+from .conftest import CREDENTIALS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks" / "README.md"])
@@ -160,6 +163,8 @@ def reader(
     url = serve(Settings(database_url=database_url))
     monkeypatch.setenv("OBSERVATORY_URL", url)
     monkeypatch.delenv("OBSERVATORY_API_KEY", raising=False)
+    # A file of the reader's own, since a page may say to log in.
+    monkeypatch.setenv("OBSERVATORY_CREDENTIALS", str(copy2(CREDENTIALS, tmp_path)))
     reader = Reader(request.param, tmp_path, url)
     monkeypatch.chdir(reader.folder)
     yield reader
