@@ -28,11 +28,15 @@ COLUMNS = [
     "after",
     "request",
 ]
+# The number of the transaction, unless there are later entries already: it may have waited for theirs to be
+# committed, and what it then did came after them.
+OWN = "pg_current_xact_id()::text::bigint + (SELECT shift FROM book)"
+PLACE = f"greatest({OWN}, (SELECT max(place) FROM journal))"
 WRITE = InsertMany(
     journal,
     COLUMNS,
     # The number of the transaction, where there are several at a time: see tables.py.
-    on_postgresql={"place": "pg_current_xact_id()::text::bigint + (SELECT shift FROM book)"},
+    on_postgresql={"place": PLACE},
     on_sqlite={"place": "(SELECT shift FROM book)"},
 )
 COUNT = Statement(update(book).values(catalogue=book.c.catalogue + 1))
