@@ -2,6 +2,8 @@
 
 import contextlib
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -62,3 +64,20 @@ def taken_for_long(port: int) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+@ONE
+@pytest.mark.parametrize("behind_tls", ["true", "false"])
+def test_a_server_that_others_can_reach_warns_unless_a_proxy_with_tls_is_before_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, behind_tls: str
+) -> None:
+    monkeypatch.setenv("OBSERVATORY_BEHIND_TLS", behind_tls)
+    command = [sys.executable, "-c", "from observatory.cli import main; main()", "serve"]
+    command += ["--host=0.0.0.0", "--port=0", f"--database-url={database_url}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        assert server.stderr
+        assert server.stdout.readline().startswith("listening on http://0.0.0.0:")
+        server.terminate()
+        warned = "warning: 0.0.0.0 can be reached by others, and keys are sent to it unencrypted"
+        assert (warned in server.stderr.read()) == (behind_tls == "false")
