@@ -17,7 +17,8 @@ HEAD = """<!-- Made by `python -m observatory.cli.reference > docs/reference/cli
 # The command line
 
 The book is asked at `OBSERVATORY_URL`, with the key `OBSERVATORY_API_KEY`, unless options before the command
-say otherwise, as in `observatory --url http://127.0.0.1:5002 datasets list`. Records are written as a table
+say otherwise, as in `observatory --url http://127.0.0.1:5002 datasets list`. Without them it is the server of
+`observatory login`, and the key that is kept for it. Records are written as a table
 on a terminal, as lines with tabs into a pipe or a file, and as the API's JSON with `--output json`.
 """
 # Typer's own, which differ with the shell.
