@@ -44,9 +44,11 @@ def snapshot(url: str) -> Iterator[Connection]:
 def current_version(connection: Connection, url: str) -> str:
     """Returns the version of the schema; raises Unavailable where it is not that of this code."""
     cure = f"run: observatory database upgrade --database-url {hidden(url)}"
-    if not inspect(connection).has_table(schema_version.name):
+    is_there = inspect(connection).has_table(schema_version.name)
+    found = connection.execute(schema_version.select()).scalar() if is_there else None
+    if found is None:
         raise Unavailable(f"there is no book at {hidden(url)}; {cure}")
-    if (found := connection.execute(schema_version.select()).scalar()) != head():
+    if found != head():
         raise Unavailable(f"the database is at version {found}, this code needs {head()}; {cure}")
     return head()
 

@@ -13,7 +13,20 @@ from operator import itemgetter
 from typing import Any, NamedTuple, get_args
 
 import msgspec
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    Text,
+    and_,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    true,
+    type_coerce,
+)
 
 from ..intervals import Period
 from ..records import SETTLED, State
@@ -22,6 +35,8 @@ from .recount import runs
 from .snapshot import current_version, snapshot, streamed
 from .tables import JSONS, MOMENT, coverage, dataset_releases, holdings, metadata
 
+# A time as SQLite keeps it: of fixed width, in UTC.
+FORM = "####-##-##T##:##:##.######+00:00".replace("#", "[0-9]")
 EXAMPLES = 10  # of faults of one sort that are told
 WRITTEN_AS_JSON = ("tags", "grants", "before", "after")  # texts that are JSON all the same
 
@@ -99,28 +114,27 @@ def _check_file(connection: Connection, report: Report) -> None:
 def _check_values(connection: Connection, table: Table, on_sqlite: bool, report: Report) -> None:
     """Counts the rows of a table and looks at the values that SQLite, or we, keep as text."""
     report.rows[table.name] = connection.execute(select(func.count()).select_from(table)).scalar_one()
-    kinds = {
-        column: check
-        for column in table.c
-        if (check := _reader(column.name, column.type, on_sqlite)) is not None
-    }
-    if not kinds:
+    times = [column for column in table.c if column.type is MOMENT and on_sqlite]
+    jsons = [c for c in table.c if (c.type is JSONS and on_sqlite) or c.name in WRITTEN_AS_JSON]
+    if not times and not jsons:
         return
-    keys, readers = list(table.primary_key), list(kinds.values())
-    names = [column.name for column in kinds]
-    for row in streamed(connection, select(*keys, *kinds)):
-        for name, read, value in zip(names, readers, row[len(keys) :], strict=True):
-            if value is not None and not read(value):
-                report.add("values", f"{table.name} {row[: len(keys)]}: {name} cannot be read: {value!r:.80}")
+    # SQLite looks at them five times as fast as we; PostgreSQL may be too old to tell what is JSON.
+    doubts: list[ColumnElement[bool]] = [and_(c.is_not(None), not_(_has_form(c))) for c in times]
+    doubts += [and_(c.is_not(None), func.json_valid(c) == 0 if on_sqlite else true()) for c in jsons]
+    keys, columns = list(table.primary_key), [*times, *jsons]
+    readers = [_is_moment] * len(times) + [_is_json] * len(jsons)
+    for row in streamed(connection, select(*keys, *columns).where(or_(*doubts))):
+        for column, is_right, value in zip(columns, readers, row[len(keys) :], strict=True):
+            if value is not None and not is_right(value):
+                where = f"{table.name} {', '.join(map(str, row[: len(keys)]))}"
+                report.add("values", f"{where}: {column.name} cannot be read: {value!r:.80}")
 
 
-def _reader(name: str, kind: object, on_sqlite: bool) -> Callable[[Any], bool] | None:
-    """Returns what tells whether a value can be read, for a column where that is not certain."""
-    if kind is MOMENT and on_sqlite:
-        return _is_moment
-    if (kind is JSONS and on_sqlite) or name in WRITTEN_AS_JSON:
-        return _is_json
-    return None
+def _has_form(column: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Returns the condition that a text of SQLite is a time as we write it, on a day that there is."""
+    written = type_coerce(column, Text)
+    day = func.strftime("%Y-%m-%dT%H:%M:%S", written) == func.substr(written, 1, 19)
+    return and_(written.bool_op("GLOB")(FORM), func.coalesce(day, literal(False)), written >= "0001")
 
 
 def _is_moment(value: Any) -> bool:
