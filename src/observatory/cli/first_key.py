@@ -1,7 +1,7 @@
 """The first key of a new book: made when it is first served, shown once, and kept for this user."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,10 @@ from ..errors import ObservatoryError, Unauthorized
 from ..settings import Settings
 from .database import DatabaseUrl, database, said_settings
 
+if TYPE_CHECKING:
+    from ..ledger import Transaction
+    from ..records import NewKey
+
 Account = Annotated[str, typer.Option(metavar="NAME", help="The account, which is made if it is not there.")]
 
 
@@ -18,9 +22,14 @@ def open_book(settings: Settings) -> str:
     """Checks that the book can be served, makes its first key if it has none, and returns its id."""
     from ..ledger import keys
 
-    load(place(settings))  # names what is wrong with the file before there is a key that it should keep
+    async def first(tx: "Transaction") -> "tuple[str, NewKey | None]":
+        id, new = await keys.first(tx)
+        if new is not None:
+            load(place(settings))  # what is wrong with the file is named while there is no key yet
+        return id, new
+
     id: str
-    id, new = asyncio.run(_with_book(settings, keys.first))
+    id, new = asyncio.run(_with_book(settings, first))
     if new is not None:
         typer.echo(f"the first key of this book, which may do everything: {new.secret}", err=True)
         _keep(settings, id, new.secret)
