@@ -214,9 +214,9 @@ def test_a_book_with_anything_in_it_is_not_replaced(book_url: str, tmp_path: Pat
     ],
 )
 def test_a_file_that_is_not_as_it_was_written_changes_nothing(
-    book_url: str, new_book: NewBook, tmp_path: Path, change: Callable[[list[str]], list[str]], said: str
+    new_book: NewBook, tmp_path: Path, change: Callable[[list[str]], list[str]], said: str
 ) -> None:
-    source = new_book("sqlite")
+    source, book_url = new_book("sqlite"), new_book("sqlite")
     fill(source)
     dump(source, tmp_path / "all.jsonl", NOW)
     file = rewritten(tmp_path / "all.jsonl", change)
