@@ -133,3 +133,15 @@ def test_a_journal_is_verified_and_held_against_its_checkpoints(
     change(database_url, "DELETE FROM seals")
     said = observatory("journal", "verify", "--checkpoint", str(kept))
     assert (said.code, "its end was cut off" in said.out) == (1, True)
+
+
+def test_what_the_book_said_before_is_shown(observatory: Type, api: ObservatoryApi, dataset: Dataset) -> None:
+    then = api.get_journal()[-1].time.isoformat()
+    began = api.get_journal()[0].time
+    api.put_dataset(Dataset(id=dataset.id, service="duckdb"))
+    assert "duckdb" in observatory("datasets", "get", "1").out
+    assert "bigquery" in observatory("datasets", "get", "1", "--as-of", then).out
+    assert "bigquery" in observatory("datasets", "list", "--as-of", then, "--service", "bigquery").out
+    for command in (["list", "1"], ["get", "1"]):
+        said = observatory("releases", *command, "--as-of", "2001-01-01")
+        assert (said.code, f"as_of: must not be before {began.isoformat()}" in said.err) == (1, True), said

@@ -20,6 +20,7 @@ from observatory import (
     Organisation,
     Unavailable,
 )
+from observatory.records import is_given
 
 DAY_0 = datetime(2021, 1, 1, tzinfo=UTC)
 
@@ -125,3 +126,22 @@ def test_a_follower_of_a_server_that_was_never_there_is_told_so(api: Observatory
         nowhere._transport._attempts = 1
         with pytest.raises(Unavailable):
             next(nowhere.follow_journal())
+
+
+def test_what_the_book_said_at_a_time_is_answered(api: ObservatoryApi, dataset: Dataset) -> None:
+    first = api.post_dataset_release(release(dataset, 1))
+    before = api.get_journal()[-1].time
+    api.put_dataset_release(DatasetRelease(id=first.id, state="withdrawn", reason="bad"))
+    api.post_dataset_release(release(dataset, 2))
+    api.put_dataset(Dataset(id=dataset.id, service="duckdb", address="d.e.f"))
+
+    assert api.get_dataset_releases(dataset_id=dataset.id, as_of=before) == [first]
+    assert api.get_dataset_release(first.id, as_of=before) == first
+    then = api.get_dataset(dataset.id, as_of=before)
+    assert (then.service, then.version, is_given(then.address)) == ("bigquery", 1, False)
+    assert then.workflow == dataset.workflow
+    assert [d.service for d in api.get_datasets(as_of=before, service="bigquery")] == ["bigquery"]
+    with pytest.raises(Invalid, match="as_of"):
+        api.get_dataset(dataset.id, as_of=DAY_0)
+    with pytest.raises(Invalid, match="as_of"):
+        api.get_dataset(dataset.id, as_of=datetime(2021, 1, 1))  # it has no zone

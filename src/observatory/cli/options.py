@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from datetime import datetime
 from inspect import Parameter
 from typing import Annotated, Any, Literal, get_args
 
@@ -11,8 +12,10 @@ import typer
 from ..client import ObservatoryApi
 from ..records import KINDS, Record, relations
 from .keys import WrongUsage, fields_of, find, key_form, plural, singular, words
+from .times import typed_time
 
 Said = dict[str, Any]
+AS_OF = "What the book said at this time."
 NONE = "none"  # said instead of a choice, to have none of them
 
 FIELDS = {
@@ -57,6 +60,8 @@ def filters_of(kind: type[Record]) -> list[Parameter]:
     for name in list(inspect.signature(getattr(ObservatoryApi, f"get_{plural(kind)}")).parameters)[1:]:
         if name == "limit":
             made.append(option(name, int, "The most to list; without it, all.", min=0, metavar="NUMBER"))
+        elif name == "as_of":
+            made.append(option(name, datetime, AS_OF, parser=typed_time, metavar="TIME"))
         elif name in BY_ID:
             made += _related(name, "Only those of this")
         else:

@@ -10,7 +10,7 @@ from msgspec import structs
 from ..records import Dataset, DatasetRelease, Settled, State
 from .book import opened
 from .keys import id_of
-from .options import json_object
+from .options import AS_OF, json_object
 from .resources import complete
 from .tables import Output, write_json, write_record, write_records, write_table
 from .times import Since, Until, typed_time
@@ -35,6 +35,9 @@ def _moment(help: str) -> Any:
     return typer.Option(parser=typed_time, metavar="TIME", help=help)
 
 
+AsOf = Annotated[datetime | None, _moment(AS_OF)]
+
+
 @releases.command("list")
 def list_(
     context: typer.Context,
@@ -50,12 +53,13 @@ def list_(
     limit: Annotated[
         int | None, typer.Option(min=0, metavar="NUMBER", help="The most to list; without it, all.")
     ] = None,
+    as_of: AsOf = None,
     output: Output = "table",
 ) -> None:
     """Lists the releases of a dataset by period: those that are settled, which are the ones not missing."""
     with opened(context) as api:
         id = id_of(api, Dataset, dataset)
-        found = complete(lambda: api.get_dataset_releases(limit, id, start, end, state, history))
+        found = complete(lambda: api.get_dataset_releases(limit, id, start, end, state, history, as_of))
     write_records(found, FIELDS, output)
 
 
@@ -63,11 +67,12 @@ def list_(
 def get(
     context: typer.Context,
     release: Annotated[int, typer.Argument(min=1, help="The id of the release.")],
+    as_of: AsOf = None,
     output: Output = "table",
 ) -> None:
     """Shows a release."""
     with opened(context) as api:
-        write_record(api.get_dataset_release(release), output)
+        write_record(api.get_dataset_release(release, as_of), output)
 
 
 @releases.command()

@@ -48,11 +48,12 @@ def _list(kind: type[Record]) -> Callable[..., None]:
 
 
 def _get(kind: type[Record]) -> Callable[..., None]:
-    def command(context: typer.Context, which: str, output: str) -> None:
+    def command(context: typer.Context, which: str, output: str, **said: Any) -> None:
         with opened(context) as api:
-            write_record(_fetched(api, kind, which), output)
+            write_record(_fetched(api, kind, which, **said), output)
 
-    return _declared(command, f"Shows {article(kind)}.", [_which(kind)])
+    then = [one for one in filters_of(kind) if one.name == "as_of"]
+    return _declared(command, f"Shows {article(kind)}.", [_which(kind), *then])
 
 
 def _create(kind: type[Record]) -> Callable[..., None]:
@@ -101,8 +102,8 @@ def _which(kind: type[Record]) -> Parameter:
     return Parameter("which", Parameter.KEYWORD_ONLY, annotation=annotation)
 
 
-def _fetched(api: ObservatoryApi, kind: type[Record], which: str) -> Record:
-    record: Record = getattr(api, f"get_{singular(kind)}")(id_of(api, kind, which))
+def _fetched(api: ObservatoryApi, kind: type[Record], which: str, **said: Any) -> Record:
+    record: Record = getattr(api, f"get_{singular(kind)}")(id_of(api, kind, which), **said)
     return record
 
 

@@ -4,8 +4,10 @@ The verbs are those of the use cases: get_ answers one record or all of them, po
 fields that are given (and creates where there is no id), delete_ removes. All raise the errors of the server.
 """
 
+from datetime import date
+
 from ..records import Dataset, DatasetType, Organisation, TableType, Workflow, WorkflowType
-from .connection import Connection
+from .connection import Connection, time_text
 
 
 class Catalogue(Connection):
@@ -121,9 +123,12 @@ class Catalogue(Connection):
         """Removes a dataset type that nothing refers to."""
         self._delete(DatasetType, id)
 
-    def get_dataset(self, id: int) -> Dataset:
-        """Returns a dataset with its workflow, its type and all that is nested in them."""
-        return self._get(Dataset, id)
+    def get_dataset(self, id: int, as_of: date | None = None) -> Dataset:
+        """Returns a dataset with its workflow, its type and all that is nested in them.
+
+        With `as_of`, all of it is as it was at that time; its address is there if it still is the same.
+        """
+        return self._get(Dataset, id, as_of)
 
     def get_datasets(
         self,
@@ -135,15 +140,17 @@ class Catalogue(Connection):
         service: str | None = None,
         name: str | None = None,
         address: str | None = None,
+        as_of: date | None = None,
     ) -> list[Dataset]:
         """Returns the datasets by id: of a workflow, an organisation, a type, a service, a name.
 
         `tag` is one of the tags of their workflows. By an `address` those are found whose address you may
-        read; whoever may read none is Forbidden to ask.
+        read; whoever may read none is Forbidden to ask. `as_of` asks for what the book said at a time.
         """
         asked = {"workflow_id": workflow_id, "organisation_id": organisation_id}
         asked["dataset_type_id"] = dataset_type_id
-        return self._list(Dataset, limit, tag=tag, service=service, name=name, address=address, **asked)
+        said = {"tag": tag, "service": service, "name": name, "address": address}
+        return self._list(Dataset, limit, as_of=time_text("as_of", as_of), **asked, **said)
 
     def post_dataset(self, dataset: Dataset) -> Dataset:
         """Creates a dataset."""

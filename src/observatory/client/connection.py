@@ -3,12 +3,14 @@
 import ipaddress
 import os
 import warnings
+from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 from ..errors import Invalid, NotFound
+from ..intervals import moment
 from ..records import PAGE, R, Record, is_given, kind_of, unset
 from ..rules import normal
 from ..settings import read
@@ -61,8 +63,9 @@ class Connection:
         if "_transport" in self.__dict__:
             self._transport.close()
 
-    def _get(self, kind: type[R], id: int) -> R:
-        return self._transport.call("GET", f"{kind.path}/{number(id)}", kind)
+    def _get(self, kind: type[R], id: int, as_of: date | None = None) -> R:
+        asked = {"as_of": time_text("as_of", as_of)}
+        return self._transport.call("GET", f"{kind.path}/{number(id)}", kind, asked=asked)
 
     def _get_typed(self, kind: type[R], id: int | None, type_id: str | None) -> R:
         if id is not None:
@@ -128,3 +131,13 @@ def number(id: object) -> int:
     if not isinstance(id, int) or isinstance(id, bool):
         raise Invalid(f"{id!r} is no id", {"id": "give the number of the record"})
     return id
+
+
+def time_text(name: str, value: date | None) -> str | None:
+    """Returns a time as it is asked for; raises Invalid for one without a zone."""
+    if value is None:
+        return None
+    try:
+        return moment(value).isoformat()
+    except ValueError as error:
+        raise Invalid("a wrong time was asked for", {name: str(error)}) from None

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-from ..errors import Invalid, Unavailable
-from ..intervals import moment
+from ..errors import Unavailable
 from ..records import PAGE, Entry, Record, kind_of
-from .connection import Connection, ListWasCut, number
+from .connection import Connection, ListWasCut, number, time_text
 
 LONGEST_WAIT = 25  # seconds for which the server waits until there is something
 LONGEST_PAUSE = 10.0  # seconds before a server is asked again that did not answer
@@ -104,11 +103,4 @@ def _asked(
 ) -> dict[str, Any]:
     asked: dict[str, Any] = {"organisation_id": organisation_id, "kind": kind, "record_id": record_id}
     asked |= {"dataset_id": dataset_id, "actor": actor}
-    return asked | {"since": _time("since", since), "until": _time("until", until)}
-
-
-def _time(name: str, value: date | None) -> str | None:
-    try:
-        return None if value is None else moment(value).isoformat()
-    except ValueError as error:
-        raise Invalid("a wrong time was asked for", {name: str(error)}) from None
+    return asked | {"since": time_text("since", since), "until": time_text("until", until)}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -25,7 +25,7 @@ from .coverage import among, reaching
 from .database import Transaction, row
 from .holdings import must_exist
 from .releases import RELEASES, read
-from .statements import GIVEN, GIVEN_ON_SQLITE, Statement
+from .statements import GIVEN, GIVEN_ON_SQLITE, Statement, Values
 from .statements import among as among_given
 from .tables import dataset_releases as table
 from .tables import datasets, holdings, journal, workflows
@@ -67,16 +67,7 @@ class Wanted(NamedTuple):
 
 async def listed(tx: Transaction, wanted: Wanted) -> list[DatasetRelease]:
     """Returns a page of releases; raises NotFound where the dataset does not exist."""
-    values: dict[str, object] = {"limit": wanted.limit}
-    if wanted.dataset is not None:
-        values["dataset"] = wanted.dataset
-    if wanted.span:
-        # A span of no length asks for what touches that moment.
-        until = wanted.span.end_date + (MICROSECOND if wanted.span.is_instant else NOTHING)
-        values |= {"since": wanted.span.start_date, "until": until}
-        values["reach"] = await _reach(tx, wanted)
-    if wanted.after:
-        values |= {f"after_{name}": value for name, value in wanted.after._asdict().items()}
+    values = await values_of(tx, wanted)
     states = (wanted.state,) if wanted.state else None if wanted.history else SETTLED
     seen = tx.by.within("read")
     # Of one dataset all is seen or nothing, which reading its name tells.
@@ -90,6 +81,21 @@ async def listed(tx: Transaction, wanted: Wanted) -> list[DatasetRelease]:
         # An empty list for a dataset that does not exist would read as "all is missing".
         await must_exist(tx, wanted.dataset)
     return found
+
+
+async def values_of(tx: Transaction, wanted: Wanted) -> Values:
+    """Returns the values of a statement that is `narrowed`."""
+    values: Values = {"limit": wanted.limit}
+    if wanted.dataset is not None:
+        values["dataset"] = wanted.dataset
+    if wanted.span:
+        # A span of no length asks for what touches that moment.
+        until = wanted.span.end_date + (MICROSECOND if wanted.span.is_instant else NOTHING)
+        values |= {"since": wanted.span.start_date, "until": until}
+        values["reach"] = await _reach(tx, wanted)
+    if wanted.after:
+        values |= {f"after_{name}": value for name, value in wanted.after._asdict().items()}
+    return values
 
 
 async def missing(tx: Transaction, dataset_id: int, available: Sequence[Period]) -> list[DatasetRelease]:
@@ -127,14 +133,9 @@ async def _reach(tx: Transaction, wanted: Wanted) -> datetime:
     return reaching(wanted.span, found[0] if found else 0)
 
 
-@cache
-def _page(
-    states: tuple[State, ...] | None, of_dataset: bool, in_span: bool, behind: bool, restricted: bool
-) -> Statement:
+def narrowed(rows: Select[Any], of_dataset: bool, in_span: bool, behind: bool) -> Select[Any]:
+    """Returns the rows that are of a dataset, touch a span, and are behind a place."""
     start, end = table.c.start_date, table.c.end_date
-    rows = RELEASES.order_by(*ORDER).limit(bindparam("limit"))
-    if states:
-        rows = rows.where(among(states))
     if of_dataset:
         rows = rows.where(table.c.dataset_id == bindparam("dataset"))
     if in_span:
@@ -147,6 +148,17 @@ def _page(
         ]
         skip = 1 if of_dataset else 0
         rows = rows.where(tuple_(*ORDER[skip:]) > tuple_(*place[skip:]))
+    return rows
+
+
+@cache
+def _page(
+    states: tuple[State, ...] | None, of_dataset: bool, in_span: bool, behind: bool, restricted: bool
+) -> Statement:
+    rows: Select[Any] = RELEASES.order_by(*ORDER).limit(bindparam("limit"))
+    if states:
+        rows = rows.where(among(states))
+    rows = narrowed(rows, of_dataset, in_span, behind)
     if not restricted:
         return Statement(rows)
     return Statement(rows.where(_seen(sqlite=False)), rows.where(_seen(sqlite=True)))

@@ -131,10 +131,11 @@ def create_journal() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_journal_place", "journal", ["place", "sequence"])
-    changes, reads = sa.text("action <> 'read'"), sa.text("action = 'read'")
+    changes, deletes, reads = map(sa.text, ("action <> 'read'", "action = 'delete'", "action = 'read'"))
     for name, columns, where in (
         ("ix_journal_record_id", ["kind", "record_id", "sequence"], changes),
         ("ix_journal_dataset_id", ["dataset_id", "sequence"], changes),
+        ("ix_journal_deletes", ["dataset_id"], deletes),
         ("ix_journal_reads", ["dataset_id", "account_id", "time"], reads),
     ):
         op.create_index(name, "journal", columns, postgresql_where=where, sqlite_where=where)
