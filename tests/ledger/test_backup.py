@@ -184,6 +184,7 @@ def test_a_restored_book_is_the_one_that_was_copied(book: Path) -> None:
     assert count(old) == 41
     assert copy.read_bytes() == before
     assert stat.S_IMODE(book.stat().st_mode) == 0o600
+    assert {file.name for file in book.parent.iterdir()} == {book.name, old.name, copy.name}
 
 
 def test_a_book_is_replaced_only_when_asked(book: Path) -> None:

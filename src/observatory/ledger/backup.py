@@ -83,7 +83,7 @@ def _check(copy: Path, source: Path) -> None:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
         if not {schema_version.name, dataset_releases.name} <= tables:
             raise Invalid(f"{source} is a SQLite file, but no book")
-        [version] = connection.execute(f"SELECT version_num FROM {schema_version.name}").fetchone()
+        [version] = connection.execute(f"SELECT version_num FROM {schema_version.name}").fetchone() or [None]
         if version not in revisions():
             raise Invalid(f"{source} is of version {version}; this code knows those up to {head()}")
 
@@ -100,13 +100,15 @@ def _alone(book: Path) -> Iterator[None]:
         return
     with closing(sqlite3.connect(book, isolation_level=None, timeout=1)) as connection:
         try:
-            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
             connection.execute("PRAGMA journal_mode=DELETE")
             connection.execute("BEGIN EXCLUSIVE")
+            [mode] = connection.execute("PRAGMA journal_mode").fetchone()
         except sqlite3.DatabaseError as error:
             if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
                 raise Conflict(f"{book} is in use: stop the server first, and then repeat this") from error
-            # It cannot be read, which is why it is replaced.
+            mode = "delete"  # it cannot be read, which is why it is replaced
+        if mode != "delete":
+            raise Conflict(f"{book} is in use: somebody has opened it just now")
         yield
 
 
