@@ -17,10 +17,12 @@ import httpx2
 import psycopg
 import pytest
 
+from observatory import Account, Grant, Key, NewKey, ObservatoryApi
 from observatory.client.saved import load, normal, place
 from observatory.ledger.tables import metadata
 from observatory.settings import read
 
+As = Callable[[str], ObservatoryApi]
 Contents = dict[str, list[tuple[Any, ...]]]
 
 
@@ -82,6 +84,28 @@ def caller(server_url: str) -> Iterator[Caller]:
     caller = Caller(server_url)
     yield caller
     caller.http.close()
+
+
+@pytest.fixture
+def as_(server_url: str) -> Iterator[As]:
+    """Opens the book with a key, as often as it is asked to."""
+    made: list[ObservatoryApi] = []
+
+    def open_(key: str) -> ObservatoryApi:
+        made.append(ObservatoryApi(server_url, key))
+        return made[-1]
+
+    yield open_
+    for one in made:
+        one.close()
+
+
+def account(api: ObservatoryApi, name: str, *grants: Grant) -> Account:
+    return api.post_account(Account(name=name, grants=list(grants)))
+
+
+def key_for(api: ObservatoryApi, *grants: Grant, name: str = "ann") -> NewKey:
+    return api.post_key(Key(account=account(api, name, *grants)))
 
 
 @pytest.fixture
