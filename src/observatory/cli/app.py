@@ -12,8 +12,8 @@ from .access import accounts, keys
 from .catalogue import apply, export
 from .catalogue.entries import KINDS
 from .database import database, load_all
-from .login import login, logout, whoami
 from .journal import journal
+from .login import login, logout, whoami
 from .missing import missing
 from .releases import coverage, releases
 from .resources import resource
