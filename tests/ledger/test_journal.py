@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -130,6 +130,8 @@ def test_entries_of_a_span_of_time_are_found_from_its_beginning(book_url: str) -
             assert found == whole[first:last]
             assert await read(book, wanted=Wanted(since=since), limit=3) == whole[first:]
             assert await read(book, wanted=Wanted(until=until), limit=3) == whole[:last]
+        ends = Wanted(since=datetime.min.replace(tzinfo=UTC), until=datetime.max.replace(tzinfo=UTC))
+        assert await read(book, wanted=ends) == whole
 
     run(book_url, work)
 

@@ -16,6 +16,7 @@ from sqlalchemy import (
     select,
 )
 
+from ..intervals import EVER
 from ..records import Entry
 from .database import Transaction, row
 from .horizon import ORDER, Position, between, bounds, end, position_of
@@ -87,13 +88,13 @@ async def entries(tx: Transaction, wanted: Wanted, after: Position, end: Positio
 
 async def _before(tx: Transaction, time: datetime) -> Position:
     """Returns a place before all entries of a time and later: a while before the first."""
-    found = await _found(tx, time - SLACK)
+    found = await _found(tx, max(time, EVER.start_date + SLACK) - SLACK)
     return Position(found[1], found[0] - 1) if found else await end(tx)
 
 
 async def _after(tx: Transaction, time: datetime) -> Position:
     """Returns a place behind all entries before a time."""
-    found = await _found(tx, time + SLACK)
+    found = await _found(tx, min(time, EVER.end_date - SLACK) + SLACK)
     return Position(found[1], found[0]) if found else Position(2**63 - 1, 0)
 
 
