@@ -167,7 +167,8 @@ def _check_releases(connection: Connection, moment: Moment, report: Report) -> N
         report.differ.add(dataset_id)
         what = "has too much" if is_kept else "lacks"
         report.add("coverage", f"dataset {dataset_id} {what}: {start.isoformat()} to {end.isoformat()}")
-    kept: dict[int, int] = dict(streamed(connection, select(*holdings.c)))
+    asked = select(holdings.c.dataset_id, holdings.c.longest)
+    kept: dict[int, int] = dict(streamed(connection, asked))
     for dataset_id, length in sorted(longest.items()):
         # It may be longer: it is not made shorter when the longest release goes.
         if kept.get(dataset_id, 0) < length:
