@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,15 +12,23 @@ import pytest
 
 from observatory import Dataset, DatasetRelease, Invalid, NotFound, Organisation, Period, Workflow
 from observatory.access import Caller, operator, scopes
-from observatory.ledger import Database, catalogue, datasets, history, lists, releases, states
+from observatory.ledger import Database, catalogue, datasets, feed, history, horizon, lists, releases, states
 from observatory.ledger.database import Transaction
+from observatory.ledger.horizon import Position
 from observatory.ledger.lists import Wanted
+from observatory.ledger.postgresql import PostgresTransaction
 from observatory.records import Grant, unset
 
 from .conftest import DAY_0, day, fill, furnish
 from .test_journal import run
+from .test_plans import watched
 
 BY = operator("administer")
+BOUNDED = (
+    "USE TEMP B-TREE FOR ORDER BY",
+    "SCAN journal USING INDEX ix_journal_place",
+    "SCAN journal USING COVERING INDEX ix_journal_place",
+)
 FILTERS: list[dict[str, Any]] = [
     {},
     {"service": "s"},
@@ -219,3 +228,53 @@ def test_a_page_of_a_large_dataset_is_quick(book_url: str) -> None:
         assert time.monotonic() - began < 8
 
     run(book_url, work)
+
+
+def test_what_is_read_of_the_journal_does_not_grow_with_it(book_url: str) -> None:
+    fill(book_url, 2, 0)
+
+    class Undone(Exception):
+        pass
+
+    async def work(book: Database) -> dict[str, list[str]]:
+        for dataset in (1, 2):
+            many = [day(dataset, number) for number in range(4000)]
+            await book.write(operator("record"), releases.record_all, many)
+        if not book.url.startswith("sqlite"):
+            with psycopg.connect(book.url, autocommit=True) as postgresql:
+                postgresql.execute(b"VACUUM ANALYZE")
+        await asyncio.sleep(0.01)
+        now = await book.read(BY, told)
+        end = await book.read(BY, horizon.end)
+        near = Position(end.place, end.sequence - 50)
+        half = lists.Place(1, DAY_0 + timedelta(2000), DAY_0 + timedelta(2001), 1)
+        calls: dict[str, Callable[[Transaction], Any]] = {
+            "the end": horizon.end,
+            "what is new": lambda tx: feed.entries(tx, feed.Wanted(actor="x"), near, end, 20),
+            "the first page": lambda tx: feed.entries(tx, feed.Wanted(), horizon.BEGINNING, end, 20),
+            "the history of a release": lambda tx: feed.entries(
+                tx, feed.Wanted(kind="DatasetRelease", record_id=77), near, end, 20
+            ),
+            "a list's tag": lambda tx: lists.last_change(tx, 1),
+            "a release of before": lambda tx: history.release(tx, 77, now),
+            "a dataset of before": lambda tx: history.fetch(tx, Dataset, 1, now),
+            "datasets of before": lambda tx: history.listed(tx, Dataset, now, 20, 0, {}),
+            "a page of before": lambda tx: history.releases(tx, Wanted(1, limit=20, after=half), now),
+        }
+        much: dict[str, list[str]] = {}
+
+        async def undone(tx: Transaction, sentence: str) -> None:
+            if isinstance(tx, PostgresTransaction):
+                await tx._cursor.connection.execute(b"BEGIN")  # it looks at plans in savepoints
+            # The first and the last entry are one step along the index, and a window is no longer than it is.
+            found = [step for step in await watched(tx, calls[sentence]) if step not in BOUNDED]
+            if found:
+                much[sentence] = found
+            raise Undone
+
+        for sentence in calls:
+            with pytest.raises(Undone):
+                await book.write(BY, undone, sentence)
+        return much
+
+    assert run(book_url, work) == {}
