@@ -25,6 +25,8 @@ def differences(record: Record, related: dict[str, Key], current: Record | None)
         old: Any = NOTHING if current is None else getattr(current, field)
         if not is_given(new):
             continue
+        if not is_given(old):
+            old = NOTHING  # such as an address that we may not read
         if field == "extras":
             found += _of_extras({} if old is NOTHING else old, new)
             continue

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from ...records import Record, Workflow, relations
+from ...records import Record, Workflow, is_given, relations
 from ..keys import fields_of, key_of, key_text, plural
 from .entries import KINDS
 from .plan import Book
@@ -14,7 +14,10 @@ HEAD = "# What is in a book before any release. Put it into another with `observ
 
 
 def dump(book: Book) -> str:
-    """Returns the catalogue of a book: all records, each with all its fields, in the order of their keys."""
+    """Returns the catalogue of a book: all records, each with all its fields, in the order of their keys.
+
+    Whoever may not read addresses is told none, and the file has none.
+    """
     said = {plural(kind): [_said(book[kind][key]) for key in sorted(book[kind])] for kind in KINDS}
     parts = [_yaml({section: listed}) for section, listed in said.items() if listed]
     return "\n".join([HEAD, *parts])
@@ -22,7 +25,7 @@ def dump(book: Book) -> str:
 
 def _said(record: Record) -> dict[str, Any]:
     kind = type(record)
-    said = {field: getattr(record, field) for field in fields_of(kind)}
+    said = {field: value for field in fields_of(kind) if is_given(value := getattr(record, field))}
     if "extras" in said:
         # PostgreSQL keeps them in an order of its own.
         said["extras"] = json.loads(json.dumps(said["extras"], sort_keys=True))
