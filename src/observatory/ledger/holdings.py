@@ -6,7 +6,8 @@ Its coverage is one thing, which follows from all of its releases.
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import Boolean, Select, bindparam, or_, select
+from sqlalchemy import Boolean, ColumnElement, Select, and_, bindparam, or_, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from ..errors import NotFound
 from ..records import Dataset
@@ -16,20 +17,28 @@ from .statements import InsertMany, Statement, Values, among
 from .tables import datasets, holdings, workflows
 
 
-def _hold(sqlite: bool) -> Select[Any]:
-    where = among(workflows.c.organisation_id, "acting", sqlite)
-    return (
-        select(datasets.c.name, holdings.c.longest, workflows.c.organisation_id)
-        .join_from(holdings, datasets)
-        .join(workflows)
-        .where(holdings.c.dataset_id == bindparam("dataset"))
-        .where(or_(bindparam("everywhere", type_=Boolean), where))
-        # The dataset first, as whoever deletes it does: so the two never wait for each other crosswise.
-        .with_for_update(key_share=True, of=[datasets, holdings])
-    )
+def acting(sqlite: bool = False) -> ColumnElement[bool]:
+    """Returns the condition that the caller may act on a dataset; its values are those of `holding`."""
+    theirs = among(workflows.c.organisation_id, "acting", sqlite)
+    return and_(datasets.c.id == bindparam("dataset"), or_(bindparam("everywhere", type_=Boolean), theirs))
 
 
-HOLD = Statement(_hold(sqlite=False), _hold(sqlite=True))
+def _hold() -> ReturningUpdate[Any]:
+    found = select(datasets.c.id, datasets.c.name, workflows.c.organisation_id).join(workflows)
+    # The dataset first, as whoever deletes it does: so the two never wait for each other crosswise.
+    locked = found.where(acting()).with_for_update(key_share=True, of=datasets).subquery("locked")
+    counted = update(holdings).values(changes=holdings.c.changes + 1)
+    counted = counted.where(holdings.c.dataset_id == locked.c.id)
+    return counted.returning(locked.c.name, holdings.c.longest, locked.c.organisation_id)
+
+
+def _hold_on_sqlite() -> Select[Any]:
+    """Returns what only looks: whoever writes there is alone."""
+    found = select(datasets.c.name, holdings.c.longest, workflows.c.organisation_id)
+    return found.join_from(holdings, datasets).join(workflows).where(acting(sqlite=True))
+
+
+HOLD = Statement(_hold(), _hold_on_sqlite())
 BEGIN = InsertMany(holdings, ["dataset_id", "longest"], key=["dataset_id"])
 _NAMES = select(datasets.c.id, datasets.c.name, workflows.c.organisation_id).join(workflows)
 NAME = Statement(_NAMES.where(datasets.c.id == bindparam("dataset")))

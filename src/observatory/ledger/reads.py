@@ -41,6 +41,12 @@ class Noted:
         """Runs a function that may read much."""
         return await self._note(by, await self._database.scan(by, work, *args, **kwargs))
 
+    async def at_once(
+        self, by: Caller, work: Work[P, T | None], *args: P.args, **kwargs: P.kwargs
+    ) -> T | None:
+        """Runs a function of one statement, which changes something and is committed by itself."""
+        return await self._note(by, await self._database.at_once(by, work, *args, **kwargs))
+
     async def write(self, by: Caller, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs a function in a transaction that is committed when this returns."""
         return await self._note(by, await self._database.write(by, work, *args, **kwargs))

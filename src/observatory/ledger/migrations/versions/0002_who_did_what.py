@@ -77,6 +77,7 @@ def upgrade() -> None:
     op.create_index("ix_keys_account_id", "keys", ["account_id"])
     op.add_column("datasets", sa.Column("address_digest", sa.Text))
     op.create_index("ix_datasets_address_digest", "datasets", ["address_digest"])
+    op.add_column("holdings", sa.Column("changes", BIG, nullable=False, server_default="0"))
     create_journal()
     create_beside_the_journal()
     op.execute(f"INSERT INTO book (id, shift, catalogue) VALUES ('{uuid4()}', 0, 0)")
@@ -92,6 +93,7 @@ def downgrade() -> None:
         op.drop_table("journal")
     op.drop_index("ix_datasets_address_digest", "datasets")
     op.drop_column("datasets", "address_digest")
+    op.drop_column("holdings", "changes")
     for name in ("keys", "accounts", "seals", "replies", "book"):
         op.drop_table(name)
 
