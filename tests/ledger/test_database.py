@@ -1,6 +1,7 @@
 """What both databases promise, whichever keeps the book."""
 
 import asyncio
+from typing import Any
 
 import psycopg
 import pytest
@@ -8,14 +9,17 @@ from sqlalchemy import func, select
 
 from observatory import Conflict, Organisation, Unknown
 from observatory.access import operator
-from observatory.ledger import Database, catalogue, open_database
+from observatory.errors import Outdated
+from observatory.ledger import Database, catalogue, replies
 from observatory.ledger.database import Transaction
 from observatory.ledger.statements import Statement
+
+from .conftest import opened
 
 
 @pytest.fixture
 def database(database_url: str) -> Database:
-    return open_database(database_url)
+    return opened(database_url)
 
 
 def names(database: Database) -> list[str]:
@@ -113,3 +117,44 @@ def test_a_connection_that_breaks_before_the_commit_costs_nobody_an_error(
 
     assert len(attempts) == 2
     assert names(database) == ["once"]
+
+
+def test_whoever_repeats_what_was_unknown_is_told_that_it_was_done(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "Postgres" not in type(database).__name__:
+        pytest.skip("SQLite is in the same process: its answers are not lost")
+    committed = psycopg.AsyncPipeline.__aexit__
+
+    async def lost(pipeline: psycopg.AsyncPipeline, *error: Any) -> None:
+        await committed(pipeline, *error)
+        raise psycopg.OperationalError("the connection is lost")
+
+    async def again(tx: Transaction, id: int) -> Organisation:
+        return await catalogue.fetch(tx, Organisation, id)
+
+    reply = replies.Reply(lambda record: record.id, again)
+    token = replies.Token("the name of a request", "what it asks")
+
+    async def create() -> Organisation:
+        return await database.write(
+            operator(), replies.once, token, reply, catalogue.create, Organisation(name="a")
+        )
+
+    async def rename() -> Organisation:
+        return await database.write(operator(), catalogue.change, Organisation(id=1, version=1, name="b"))
+
+    async def work() -> None:
+        async with database.running():
+            for attempt in (create, rename):
+                with monkeypatch.context() as patched:
+                    patched.setattr(psycopg.AsyncPipeline, "__aexit__", lost)
+                    with pytest.raises(Unknown):
+                        await attempt()
+            with pytest.raises(Outdated, match="at version 2, not 1"):
+                await rename()
+            assert (await create()).name == "b"
+            found = await database.read(operator(), catalogue.listed, Organisation, 100)
+            assert [(one.name, one.version) for one in found] == [("b", 2)]
+
+    asyncio.run(work())
