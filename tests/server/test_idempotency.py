@@ -180,6 +180,13 @@ def test_a_release_has_an_identity_of_its_own(caller: Caller, dataset: Dataset, 
     assert len(api.get_dataset_releases(dataset_id=dataset.id)) == 2
 
 
+def test_a_release_that_does_not_say_what_it_is_is_refused_with_a_token_too(caller: Caller) -> None:
+    bodies: list[dict[str, Any]] = [{}, {"dataset": {}}, {"dataset": {"id": 1}}]
+    for body in bodies:
+        assert post(caller, "/dataset-releases", "t", **body).status_code == 422
+        assert post(caller, "/dataset-releases/batch", "t", releases=[body]).status_code == 422
+
+
 def test_a_release_that_was_withdrawn_since_is_recorded_anew(
     caller: Caller, dataset: Dataset, api: ObservatoryApi
 ) -> None:
