@@ -59,7 +59,7 @@ def test_the_running_server_seals_in_the_background(book_url: str, monkeypatch: 
     fill(book_url, 1, 18)
 
     async def work(book: Database) -> Report:
-        async with seals.sealing(book):
+        async with seals.sealing(book, lambda seconds: None):
             for _ in range(200):
                 report = await seals.verify(book)
                 if not report.unsealed:

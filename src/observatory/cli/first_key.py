@@ -10,6 +10,7 @@ from ..client.saved import changing, load, normal, place
 from ..errors import ObservatoryError, Unauthorized
 from ..settings import Settings
 from .database import DatabaseUrl, database, said_settings
+from .ring import seal_all
 
 if TYPE_CHECKING:
     from ..ledger import Transaction
@@ -33,6 +34,9 @@ def open_book(settings: Settings) -> str:
     if new is not None:
         typer.echo(f"the first key of this book, which may do everything: {new.secret}", err=True)
         _keep(settings, id, new.secret)
+    if settings.database_url.startswith("sqlite"):
+        # Servers of the version before, which sealed nothing, do not share a file with this one.
+        asyncio.run(seal_all(settings))
     return id
 
 

@@ -26,11 +26,12 @@ def reencrypt(database_url: DatabaseUrl = None) -> None:
     Each server must have been started with the new ring. If it is cut short, run it again. The other keys may
     then be taken out of the ring.
     """
-    asyncio.run(_reencrypt(said_settings(database_url=database_url)))
+    asyncio.run(seal_all(said_settings(database_url=database_url)))
     typer.echo("every address is sealed with the first key of the ring")
 
 
-async def _reencrypt(settings: Settings) -> None:
+async def seal_all(settings: Settings) -> None:
+    """Seals with the first key what is not sealed with it, a bounded part at a time."""
     from ..ledger import open_database
     from ..ledger.keyring import open_ring
     from ..ledger.reencrypt import reencrypt

@@ -8,10 +8,11 @@ a checkpoint that is kept elsewhere tells.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from hashlib import sha256
+from time import monotonic
 from typing import NamedTuple
 
 from sqlalchemy import Select, Text, bindparam, cast, func, literal, literal_column, select, tuple_
@@ -125,9 +126,9 @@ async def seal(tx: Transaction) -> int:
 
 
 @asynccontextmanager
-async def sealing(database: Database) -> AsyncIterator[None]:
-    """Seals in the background."""
-    task = asyncio.create_task(_seal_on(database))
+async def sealing(database: Database, lag: Callable[[float], object]) -> AsyncIterator[None]:
+    """Seals in the background, and tells how many seconds ago the last time was that nothing was left."""
+    task = asyncio.create_task(_seal_on(database, lag))
     try:
         yield
     finally:
@@ -183,15 +184,17 @@ def leaf(entry: Row) -> bytes:
     return sha256(b"".join(said)).digest()[:LEAF]
 
 
-async def _seal_on(database: Database) -> None:
+async def _seal_on(database: Database, lag: Callable[[float], object]) -> None:
+    sealed, whole = 0, monotonic()
     while True:
-        sealed = 0
         try:
             sealed = await database.write(OPERATOR, seal)
+            whole = monotonic() if sealed < LINK else whole
         except ObservatoryError as error:
             logging.getLogger(__name__).warning(
                 "the journal could not be sealed, and will be later: %s", error
             )
+        lag(monotonic() - whole)
         await asyncio.sleep(BREATH if sealed == LINK else PAUSE)
 
 

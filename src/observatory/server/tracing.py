@@ -99,6 +99,13 @@ class Traced:
         with self._spanned("scan", work):
             return await self._database.scan(by, work, *args, **kwargs)
 
+    async def at_once(
+        self, by: Caller, work: Work[P, T | None], *args: P.args, **kwargs: P.kwargs
+    ) -> T | None:
+        """Runs a function of one statement that changes something."""
+        with self._spanned("at once", work):
+            return await self._database.at_once(by, work, *args, **kwargs)
+
     async def write(self, by: Caller, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs a function in a transaction."""
         with self._spanned("write", work):
