@@ -471,7 +471,8 @@ def test_a_revoked_key_opens_nothing_from_the_next_request_on(world: World) -> N
 
 def test_a_slip_of_the_hand_is_told_from_a_wrong_key(world: World) -> None:
     slipped = list(world._admin)
-    slipped[10], slipped[11] = slipped[11], slipped[10]
+    at = next(i for i in range(10, 40) if slipped[i] != slipped[i + 1])
+    slipped[at], slipped[at + 1] = slipped[at + 1], slipped[at]
     told = world.ask("GET", "/v1/organisations", "".join(slipped))
     assert (told.status, "checksum" in told.text) == (401, True)
     head = world._admin.rpartition("_")[0]
