@@ -10,13 +10,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import batch, calls, depth, missing, ours, postgresql, predecessor, profiles, report, startup
+from . import (
+    batch,
+    before,
+    calls,
+    depth,
+    missing,
+    ours,
+    overload,
+    postgresql,
+    predecessor,
+    profiles,
+    report,
+    startup,
+    tags,
+)
 from .calls import Bench
 from .machine import WORK
 from .report import Report
 
 STARTED = time.perf_counter()
-PARTS = ("calls", "missing", "batch", "depth", "startup")
+PARTS = ("calls", "before", "tags", "overload", "missing", "batch", "depth", "startup")
 
 
 def main() -> None:
@@ -46,21 +60,37 @@ def _measured(folder: Path, parts: set[str], rounds: int, quick: bool) -> Report
             _say("single calls")
             with predecessor.running(postgres, folder) as theirs:
                 report.calls(told, calls.measure(Bench(postgres, mine, theirs, rounds)))
-        bench = Bench(postgres, mine, mine, min(rounds, 5))
-        if "batch" in parts:
-            _say("many at once")
-            report.batch(told, batch.measure(bench))
-        if "missing" in parts:
-            _say("missing")
-            report.missing(told, missing.measure(bench))
-        if "depth" in parts:
-            _say("depth")
-            recorded = 200_000 if quick else 10_000_000
-            report.depth(told, depth.measure(bench, recorded), recorded)
+        if "before" in parts:
+            _say("the version before")
+            with before.running(postgres, folder) as old:
+                found = before.measure(Bench(postgres, mine, old, rounds)) if old else {}
+                report.before(told, found)
+        if parts & {"batch", "missing", "depth", "tags", "overload"}:
+            _others(told, Bench(postgres, mine, mine, min(rounds, 5)), parts, quick)
     if "startup" in parts:
         _say("startup")
         report.startup(told, startup.measure(rounds), startup.packages())
     return told
+
+
+def _others(told: Report, bench: Bench, parts: set[str], quick: bool) -> None:
+    """Measures what our server is measured by alone."""
+    if "tags" in parts:
+        _say("not modified")
+        report.tags(told, tags.measure(bench))
+    if "overload" in parts:
+        _say("overload")
+        overload.tell(told, overload.measure(bench))
+    if "batch" in parts:
+        _say("many at once")
+        report.batch(told, batch.measure(bench))
+    if "missing" in parts:
+        _say("missing")
+        report.missing(told, missing.measure(bench))
+    if "depth" in parts:
+        _say("depth")
+        recorded = 200_000 if quick else 10_000_000
+        report.depth(told, depth.measure(bench, recorded), recorded)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from itertools import pairwise
 import psycopg
 from psycopg import sql
 
-from observatory import Dataset, DatasetRelease, ObservatoryApi
+from observatory import Dataset, DatasetRelease
 
 from . import fill, ours
 from .calls import Bench
@@ -19,9 +19,8 @@ COPY = "COPY dataset_releases (start_date, end_date, dataset_id, {}) FROM STDIN"
 
 def measure(bench: Bench) -> Samples:
     """Measures all three; raises RuntimeError where the number of rows is not what was recorded."""
-    url = f"http://127.0.0.1:{bench.mine.port}"
     with (
-        ObservatoryApi(url, timeout=120) as api,
+        ours.client(bench.mine) as api,
         psycopg.connect(bench.mine.database_url, autocommit=True) as connection,
     ):
         columns, constant = _template(connection, api.post_dataset_release(hours(RECORDED_INTO, -9)[0]))

@@ -35,7 +35,7 @@ def measure(bench: Bench, recorded: int) -> Samples:
 def _place(bench: Bench, start: datetime) -> str:
     """Returns the query that goes on behind a release far behind, as the link to a next page has it."""
     path = f"/v1/dataset-releases?limit=1&dataset_id={DATASET}&start_date={quote(start.isoformat())}"
-    link = re.match(r"<(.*?)>", answer(bench.mine.port, json_request("GET", path)).link)
+    link = re.match(r"<(.*?)>", answer(bench.mine, json_request("GET", path)).link)
     if link is None:
         raise RuntimeError("a page that is not the last has no link to the next")
     said = parse_qs(urlsplit(link[1]).query)

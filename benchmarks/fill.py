@@ -35,7 +35,7 @@ COVER = """
 def minutes(server: Server, dataset: int, first: datetime, last: int, gaps: list[int]) -> None:
     """Records releases of a minute each, from `first` on up to the `last`, without the gaps."""
     request = ours.post_release(dataset, first.isoformat(), (first + MINUTE).isoformat())
-    if answer(server.port, request).status != 201:
+    if answer(server, request).status != 201:
         raise RuntimeError("the release to be copied is not recorded")
     with psycopg.connect(server.database_url, autocommit=True) as connection:
         # Without the triggers of the foreign keys, which would take longer than all else.

@@ -75,6 +75,33 @@ def _stop(child: "subprocess.Popen[bytes]", end: signal.Signals) -> None:
 
 def cpu_seconds(pid: int) -> float:
     """Returns the CPU time of a process and its descendants, those that have ended included."""
+    return sum(_family(pid).values()) / TICKS
+
+
+@contextmanager
+def apart(*pids: int) -> Iterator[None]:
+    """Keeps processes with their descendants off one core, and to that core us and whom we start."""
+    cores = sorted(os.sched_getaffinity(0))
+    for pid in pids:
+        _keep(pid, cores[:-1] or cores)
+    os.sched_setaffinity(0, cores[-1:])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+        for pid in pids:
+            _keep(pid, cores)
+
+
+def _keep(pid: int, cores: list[int]) -> None:
+    for member in _family(pid):
+        with suppress(OSError):
+            for thread in os.listdir(f"/proc/{member}/task"):
+                os.sched_setaffinity(int(thread), cores)
+
+
+def _family(pid: int) -> dict[int, int]:
+    """Returns a process and its descendants, each with the ticks of CPU it and its ended children took."""
     children: dict[int, list[int]] = {}
     used: dict[int, int] = {}
     for entry in os.scandir("/proc"):
@@ -87,12 +114,12 @@ def cpu_seconds(pid: int) -> float:
             fields = stat.rpartition(")")[2].split()
             children.setdefault(int(fields[1]), []).append(int(entry.name))
             used[int(entry.name)] = sum(map(int, fields[11:15]))
-    tree, ticks = [pid], 0
+    tree, family = [pid], {}
     while tree:
         member = tree.pop()
-        ticks += used.get(member, 0)
+        family[member] = used.get(member, 0)
         tree += children.get(member, [])
-    return ticks / TICKS
+    return family
 
 
 def quiet(pid: int) -> None:

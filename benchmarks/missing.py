@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 import psycopg
 
-from observatory import DatasetRelease, ObservatoryApi
+from observatory import DatasetRelease
 
 from . import fill, ours
 from .calls import Bench
@@ -52,15 +52,14 @@ def measure(bench: Bench) -> Samples:
     """Measures all ways; raises RuntimeError where one does not find exactly the planted gaps."""
     candidates, planted = _prepare(bench)
     asked = ours.missing(DATASET, candidates)
-    url = f"http://127.0.0.1:{bench.mine.port}"
     with (
-        ObservatoryApi(url, timeout=120) as api,
+        ours.client(bench.mine) as api,
         psycopg.connect(bench.mine.database_url, autocommit=True) as connection,
     ):
         cursor = connection.cursor(binary=True)
 
         def server() -> set[Pair]:
-            found = msgspec.json.decode(answer(bench.mine.port, asked).body, type=list[Found])
+            found = msgspec.json.decode(answer(bench.mine, asked).body, type=list[Found])
             return {(each.start_date, each.end_date) for each in found}
 
         def client() -> set[Pair]:

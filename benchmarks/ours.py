@@ -1,13 +1,17 @@
 """Our server over a database of its own, filled with the same catalogue as the predecessor's."""
 
+import os
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 from psycopg import sql
 
 from observatory import (
@@ -21,42 +25,73 @@ from observatory import (
 )
 
 from . import postgresql
-from .machine import free_port, process, quiet
+from .machine import ROOT, free_port, process, quiet
 from .postgresql import Postgres
 from .server import Server, json_request, serves
 
 DATASETS = 16
+RING = "bench " + b64encode(bytes(32)).decode()  # addresses are sealed with it as with any other
 FIRST = datetime(2020, 1, 1, tzinfo=UTC)
-OBSERVATORY = str(Path(sys.executable).parent / "observatory")
+SOURCE = ROOT / "src"
+OBSERVATORY = [sys.executable, "-c", "from observatory.cli import main; main()"]
+
+
+class Kept(msgspec.Struct):
+    """The keys that a server has written down for its user, by its address."""
+
+    servers: dict[str, str]
 
 
 @contextmanager
-def running(postgres: Postgres, folder: Path, workers: int = 2) -> Iterator[Server]:
+def running(
+    postgres: Postgres, folder: Path, workers: int = 2, database: str = "ours", source: Path = SOURCE
+) -> Iterator[Server]:
     """Runs it with one dataset of 1,000 releases and others to record to; ids count from 1."""
-    database = "ours"
     if not postgresql.exists(postgres, database):
         url = postgresql.create(postgres, database)
-        with _serving(url, folder, workers) as server:
-            fill(server.port)
+        with _serving(url, folder, workers, source) as server:
+            _fill(server)
         postgresql.execute(url, "VACUUM ANALYZE")
-    with _serving(postgres.url(database), folder, workers) as server:
+    with _serving(postgres.url(database), folder, workers, source) as server:
         yield server
 
 
+def client(server: Server) -> ObservatoryApi:
+    """Returns our client of a server, with its key."""
+    return ObservatoryApi(f"http://127.0.0.1:{server.port}", server.key or None, timeout=120)
+
+
 @contextmanager
-def _serving(url: str, folder: Path, workers: int) -> Iterator[Server]:
+def _serving(url: str, folder: Path, workers: int, source: Path) -> Iterator[Server]:
     port, log = free_port(), folder / "observatory.log"
-    database = ["--database-url", url]
-    subprocess.run([OBSERVATORY, "database", "upgrade", *database], check=True, capture_output=True)
-    command = [OBSERVATORY, "serve", "--port", str(port), "--workers", str(workers), *database]
-    with process(command, log, lambda: serves(port, json_request("GET", "/v1/organisations"))) as pid:
+    kept = folder / f"{url.rpartition('/')[2]}.json"
+    environment = {
+        "PYTHONPATH": str(source),
+        "OBSERVATORY_DATABASE_URL": url,
+        "OBSERVATORY_KEY_RING": RING,
+        "OBSERVATORY_CREDENTIALS": str(kept),
+        "OBSERVATORY_RATE": "0",  # one key asks all there is to ask
+    }
+    upgrade = [*OBSERVATORY, "database", "upgrade"]
+    subprocess.run(upgrade, check=True, capture_output=True, env={**os.environ, **environment})
+    command = [*OBSERVATORY, "serve", "--port", str(port), "--workers", str(workers)]
+    is_ready = partial(serves, port, json_request("GET", "/livez"))
+    with process(command, log, is_ready, environment=environment) as pid:
         quiet(pid)
-        yield Server(port, pid, url)
+        yield Server(port, pid, url, _key(kept, port))
 
 
-def fill(port: int) -> None:
+def _key(kept: Path, port: int) -> str:
+    """Returns the key of a book as its server has written it down; empty where the server asks for none."""
+    if not kept.exists():
+        return ""
+    said = msgspec.json.decode(kept.read_bytes(), type=Kept)
+    return said.servers[f"http://127.0.0.1:{port}"]
+
+
+def _fill(server: Server) -> None:
     """Writes the catalogue and the 1,000 releases of the first dataset."""
-    with ObservatoryApi(f"http://127.0.0.1:{port}") as api:
+    with client(server) as api:
         organisation = api.post_organisation(Organisation(name="Curtin"))
         kind = api.post_workflow_type(WorkflowType(type_id="onix", name="ONIX"))
         table_type = next(item for item in api.get_table_types() if item.type_id == "sharded")

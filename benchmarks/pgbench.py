@@ -32,10 +32,10 @@ def script(postgres: Postgres, server: Server, warm: bytes, request: bytes, vari
     `warm` is sent before it, unseen. `varied` names values by their text and gives the SQL that stands for
     each; in it `:n` counts the transactions.
     """
-    answer(server.port, warm)
+    answer(server, warm)
     with _logged(postgres):
         start = postgres.log.stat().st_size
-        answered = answer(server.port, request)
+        answered = answer(server, request)
         time.sleep(0.3)
         with postgres.log.open("rb") as log:
             log.seek(start)

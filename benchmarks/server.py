@@ -16,23 +16,29 @@ CONNECTIONS = 8
 
 
 class Server(NamedTuple):
-    """A server that runs: its port, its process and the URL of its database."""
+    """A server that runs: its port, its process, the URL of its database and the key that opens it."""
 
     port: int
     pid: int
     database_url: str
+    key: str = ""
 
     @property
     def database(self) -> str:
         """The name of its database."""
         return self.database_url.rpartition("/")[2]
 
+    def signed(self, request: bytes) -> bytes:
+        """Returns a request with the key, where the server asks for one."""
+        return with_header(request, f"Authorization: Bearer {self.key}") if self.key else request
+
 
 class Answer(NamedTuple):
-    """What a server answers: the status, the header that names the next page, the body."""
+    """What a server answers: the status, the headers that name the next page and the version, the body."""
 
     status: int
     link: str
+    etag: str
     body: bytes
 
 
@@ -45,23 +51,31 @@ def json_request(method: str, path: str, body: object = None) -> bytes:
     return head.encode() + b"\r\n" + content
 
 
-def answer(port: int, request: bytes) -> Answer:
+def with_header(request: bytes, header: str) -> bytes:
+    """Returns a request with one header more."""
+    first, _, rest = request.partition(b"\r\n")
+    return first + b"\r\n" + header.encode() + b"\r\n" + rest
+
+
+def answer(server: Server, request: bytes) -> Answer:
     """Returns the answer to one request."""
-    method, path = request.split(b" ", 2)[:2]
-    connection = HTTPConnection("127.0.0.1", port, timeout=60)
-    headers = {"Content-Type": "application/json"}
+    head, _, body = server.signed(request).decode().partition("\r\n\r\n")
+    first, *lines = head.split("\r\n")
+    method, path, _ = first.split(" ")
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
-        connection.request(method.decode(), path.decode(), request.partition(b"\r\n\r\n")[2], headers)
+        connection.request(method, path, body, dict(line.split(": ", 1) for line in lines))
         response = connection.getresponse()
-        return Answer(response.status, response.headers.get("Link", ""), response.read())
+        told = response.headers
+        return Answer(response.status, told.get("Link", ""), told.get("ETag", ""), response.read())
     finally:
         connection.close()
 
 
 def serves(port: int, request: bytes) -> bool:
-    """Tells whether a server answers a request well."""
+    """Tells whether a server answers a request well that anybody may ask."""
     try:
-        return answer(port, request).status == 200
+        return answer(Server(port, 0, ""), request).status == 200
     except OSError:
         return False
 
@@ -74,23 +88,29 @@ def asked(
     statuses: tuple[int, ...] = (200,),
 ) -> Sample:
     """Sends requests from a process of its own, a list for each connection, and returns what it took."""
-    load = msgspec.msgpack.encode(Load(server.port, requests, count, statuses))
-    command = [sys.executable, "-m", "benchmarks.load"]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
-        assert client.stdin
-        assert client.stdout
-        client.stdin.write(b"%d\n" % len(load) + load)
-        client.stdin.flush()
-        if client.stdout.readline() != b"ready\n":
-            raise RuntimeError("the load client does not start")
-        before = cpu_seconds(server.pid), cpu_seconds(postgres.pid)
-        client.stdin.write(b"go\n")
-        client.stdin.flush()
-        answer = client.stdout.read()
-        after = cpu_seconds(server.pid), cpu_seconds(postgres.pid)
-    if client.returncode:
-        raise RuntimeError("the load client fails: the reason is above")
+    signed = [[*map(server.signed, each)] for each in requests]
+    asking = msgspec.msgpack.encode(Load(server.port, signed, count, statuses))
+    answer, used, of_database = load("load", asking, server, postgres)
     result = msgspec.msgpack.decode(answer, type=Result)
     slowest = sorted(result.latencies)[int(len(result.latencies) * 0.99)]
-    used = [end - start for start, end in zip(before, after, strict=True)]
-    return Sample(len(result.latencies), result.seconds, used[0], used[1], slowest, result.length)
+    return Sample(len(result.latencies), result.seconds, used, of_database, slowest, result.length)
+
+
+def load(client: str, asking: bytes, server: Server, postgres: Postgres) -> tuple[bytes, float, float]:
+    """Runs a load client, and returns what it tells, and the CPU seconds of the server and of PostgreSQL."""
+    command = [sys.executable, "-m", f"benchmarks.{client}"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(b"%d\n" % len(asking) + asking)
+        process.stdin.flush()
+        if process.stdout.readline() != b"ready\n":
+            raise RuntimeError("the load client does not start")
+        before = cpu_seconds(server.pid), cpu_seconds(postgres.pid)
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+        answer = process.stdout.read()
+        after = cpu_seconds(server.pid), cpu_seconds(postgres.pid)
+    if process.returncode:
+        raise RuntimeError("the load client fails: the reason is above")
+    return answer, after[0] - before[0], after[1] - before[1]
