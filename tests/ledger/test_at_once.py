@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from observatory import Dataset, DatasetRelease, ObservatoryApi, Period
 from observatory.access import Caller, operator
 from observatory.intervals import merge
-from observatory.ledger import Database, at_once, open_database, releases
+from observatory.ledger import Database, at_once, datasets, lists, open_database, releases
 from observatory.ledger.coverage import covered
 
 DAY_0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -117,6 +117,33 @@ def test_what_began_before_another_was_done_does_nothing(
 
     assert run(database_url, race) is None
     assert api.get_coverage(dataset.id).runs == [Period(DAY_0, DAY_0 + timedelta(2))]
+
+
+def test_what_is_committed_after_a_later_change_of_its_dataset_is_a_change_of_its_releases(
+    database_url: str, api: ObservatoryApi, dataset: Dataset
+) -> None:
+    api.post_dataset_release(release(dataset, 0))
+    maintainer = Caller("maintainer", 9, {"read": None, "maintain": None}, "maintain")
+
+    async def race(book: Database) -> tuple[int, int]:
+        reached, go_on = asyncio.Event(), asyncio.Event()
+
+        async def slow(tx: Any) -> None:
+            assert await at_once.record(tx, release(dataset, 1))
+            reached.set()
+            await go_on.wait()
+
+        recording = asyncio.create_task(book.write(BY, slow))
+        await reached.wait()
+        # Its entry has a later number, and is there earlier.
+        await book.write(maintainer, datasets.change, Dataset(id=dataset.id, service="another"))
+        was = await book.read(BY, lists.last_change, dataset.id)
+        go_on.set()
+        await recording
+        return was, await book.read(BY, lists.last_change, dataset.id)
+
+    was, now = run(database_url, race)
+    assert was < now
 
 
 def test_many_at_a_time_leave_the_runs_that_follow_from_the_releases(

@@ -40,6 +40,7 @@ LAST = Statement(
     .join_from(journal, datasets, datasets.c.id == journal.c.dataset_id)
     .join(workflows)
     .where(journal.c.dataset_id == bindparam("dataset"), journal.c.action != literal_column("'read'"))
+    .where(journal.c.kind == literal_column("'DatasetRelease'"))
     .order_by(journal.c.sequence.desc())
     .limit(1)
 )
@@ -111,9 +112,10 @@ async def missing(tx: Transaction, dataset_id: int, available: Sequence[Period])
 
 
 async def last_change(tx: Transaction, dataset_id: int) -> int:
-    """Returns the number of the last entry about a dataset that the caller sees, or about its releases.
+    """Returns the number of the last entry about the releases of a dataset that the caller sees.
 
-    Those who change releases of a dataset do it one after another, so no earlier number can follow.
+    Those who change them do it one after another, so no earlier number can follow. It could follow one about
+    the dataset itself, whose changes are counted with those of the catalogue.
     """
     found = await row(tx, LAST, {"dataset": dataset_id})
     return int(found[0]) if found and tx.by.sees(found[1]) else 0
