@@ -36,6 +36,7 @@ PARTS = ("calls", "before", "tags", "overload", "missing", "batch", "depth", "st
 def main() -> None:
     """Measures the parts that are asked for; all that was started is stopped, also after Ctrl-C."""
     asked = _arguments()
+    load = os.getloadavg()[0]
     rounds = asked.rounds or (2 if asked.quick else 7)
     # Both unwind and leave no server behind. A shell has a command that it runs behind it ignore Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -45,7 +46,7 @@ def main() -> None:
             print(profiles.measure(folder))
             return
         told = _measured(folder, set(asked.only or PARTS), rounds, asked.quick)
-    figures = report.text(told, rounds)
+    figures = report.text(told, rounds, load)
     print(figures)
     if asked.write:
         report.write(figures)
@@ -110,7 +111,7 @@ def _say(what: str) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds and a shorter list: 2 minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and a shorter list: 5 minutes")
     parser.add_argument("--only", nargs="+", choices=PARTS, help="some parts only")
     parser.add_argument("--rounds", type=int, help="how many rounds (7, or 2 with --quick)")
     parser.add_argument("--write", action="store_true", help="put the figures into benchmarks/README.md")

@@ -38,7 +38,7 @@ def running(postgres: Postgres, folder: Path) -> Iterator[Server | None]:
 def measure(bench: Bench) -> dict[str, Samples]:
     """Measures the same calls of both, ours and `theirs`, by what they are called."""
     sides = {"ours": bench.mine, "before": bench.theirs}
-    days, batches = map(calls.day, count()), count()
+    days, batches = map(calls.day, count(100_000)), count()
 
     def fetch(server: Server) -> Sample:
         return asked(server, bench.postgres, [[ours.get_dataset()]] * CONNECTIONS, FETCHED)

@@ -187,13 +187,13 @@ def startup(report: Report, samples: Samples, packages: list[str]) -> None:
     ]
 
 
-def text(report: Report, rounds: int) -> str:
+def text(report: Report, rounds: int, load: float) -> str:
     """Returns the whole as Markdown."""
     rows = [[claim.what, claim.measured, claim.claimed, _holds(claim)] for claim in report.claims]
     date = datetime.now(UTC).date().isoformat()
     about = (
         f"{date}, {machine.named()}, PostgreSQL {postgresql.version()}, Python {platform.python_version()}; "
-        f"medians of {rounds} alternating rounds."
+        f"medians of {rounds} alternating rounds. The load average before it began was {load:.1f}."
     )
     return "\n".join(
         [about, "", "### What we claim", "", table("what|measured|claimed|holds", rows), *report.tables]
