@@ -180,6 +180,17 @@ def test_a_release_has_an_identity_of_its_own(caller: Caller, dataset: Dataset, 
     assert len(api.get_dataset_releases(dataset_id=dataset.id)) == 2
 
 
+def test_a_token_hides_no_other_facts(caller: Caller, dataset: Dataset) -> None:
+    for path, name in (("/dataset-releases", "one"), ("/dataset-releases/batch", "many")):
+        for rows, status in ((7, 201), (7, 201), (8, 409)):
+            release = day(dataset, len(path), row_count=rows)
+            body: dict[str, Any] = {"releases": [release], "atomic": False} if name == "many" else release
+            told = post(caller, path, name, **body)
+            answer = told.json()[0] if name == "many" else told.json()
+            assert (answer["status"] if name == "many" else told.status_code) == status
+            assert ("is 7 in the book, not 8" in told.text) == (rows == 8)
+
+
 def test_a_release_that_does_not_say_what_it_is_is_refused_with_a_token_too(caller: Caller) -> None:
     bodies: list[dict[str, Any]] = [{}, {"dataset": {}}, {"dataset": {"id": 1}}]
     for body in bodies:
