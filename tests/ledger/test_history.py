@@ -182,6 +182,33 @@ def test_an_address_of_before_is_told_where_it_is_still_the_same(book_url: str) 
     run(book_url, work)
 
 
+def test_what_refers_to_what_a_server_whose_clock_goes_fast_has_made_was_not_there_before_it(
+    book_url: str,
+) -> None:
+    async def fast(tx: Transaction) -> None:
+        tx.now += timedelta(hours=1)
+        await catalogue.create(tx, Organisation(name="another"))
+        made = Workflow(name="more", organisation=Organisation(id=2))
+        made.workflow_type = (await catalogue.fetch(tx, Workflow, 1)).workflow_type
+        await catalogue.create(tx, made)
+
+    async def work(book: Database) -> None:
+        await furnish(book, 1)
+        await book.write(BY, fast)
+        made = await book.read(BY, datasets.fetch, Dataset, 1)
+        made.id, made.name, made.address, made.workflow = unset, "more", "a.b", Workflow(id=2)
+        id = (await book.write(BY, datasets.create, made)).id
+        now = await book.read(BY, told)
+
+        assert [one.id for one in await book.read(BY, history.listed, Dataset, now, 10, 0, {})] == [1]
+        with pytest.raises(NotFound):
+            await book.read(BY, history.fetch, Dataset, id, now)
+        then = now + timedelta(hours=2)
+        assert len(await book.read(BY, history.listed, Dataset, then, 10, 0, {})) == 2
+
+    run(book_url, work)
+
+
 def test_what_another_organisation_had_is_not_told(book_url: str) -> None:
     fill(book_url, 1, 3)
 

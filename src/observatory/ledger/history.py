@@ -184,6 +184,8 @@ async def _records(tx: Transaction, kind: type[R], ids: Iterable[int], as_of: da
     for field, other in relations(kind).items():
         related = await _records(tx, other, {getattr(one, field).id for one in found}, as_of)
         by_id = {one.id: one for one in related}
+        # Servers date by their own clocks: what something refers to may be dated later than that.
+        found = [one for one in found if getattr(one, field).id in by_id]
         for one in found:
             setattr(one, field, by_id[getattr(one, field).id])
     return found
