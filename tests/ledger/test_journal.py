@@ -222,7 +222,9 @@ def test_a_cursor_that_leads_nowhere_is_told_apart(book_url: str) -> None:
         whole = await read(book)
         for entry in whole:
             assert str(await book.read(OPERATOR, horizon.behind, entry.cursor)) == entry.cursor
-        foreign = ("", "x", "1", "1.2.3", "-1.0", "999999.1", f"0.{10**18}", f"0.{10**19}", "0.٣", "1e1.0")
+        # As who followed a journal was told in which nothing was complete yet.
+        assert await book.read(OPERATOR, horizon.behind, str(BEGINNING)) == BEGINNING
+        foreign = ("", "x", "1", "1.2.3", "-1.1", "999999.1", f"0.{10**18}", f"0.{10**19}", "0.٣", "1e1.0")
         for cursor in foreign:
             with pytest.raises(Invalid, match="after"):
                 await book.read(OPERATOR, horizon.behind, cursor)

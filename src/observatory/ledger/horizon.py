@@ -58,6 +58,8 @@ async def behind(tx: Transaction, cursor: str) -> Position:
 
     Raises Gone where it is kept no longer, Invalid where it is none of this book.
     """
+    if cursor == str(BEGINNING):
+        return BEGINNING
     position = position_of(cursor)
     found = await row(tx, AT, {"sequence": position.sequence})
     if found and found[0] == position.place:
