@@ -34,9 +34,10 @@ def urgency(method: str, path: str, query: bytes, purpose: bytes | None) -> Urge
     kind, _, rest = path.removeprefix("/v1/").partition("/")
     if not path.startswith("/v1/") or kind == "openapi.json":
         return Urgency.PAGE
-    is_list = method in ("GET", "HEAD") and not rest
+    if rest or method not in ("GET", "HEAD"):
+        return Urgency.TASK
     is_filtered = any(name not in (b"limit", b"after") for name, _ in parse_qsl(query))
-    return Urgency.PAGE if is_list and not is_filtered else Urgency.TASK
+    return Urgency.TASK if is_filtered else Urgency.PAGE
 
 
 class Places:
