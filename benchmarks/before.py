@@ -4,6 +4,7 @@ import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from itertools import count
 from pathlib import Path
@@ -46,11 +47,9 @@ def measure(bench: Bench) -> dict[str, Samples]:
     def listed(server: Server) -> Sample:
         return asked(server, bench.postgres, [[ours.list_releases()]] * CONNECTIONS, LISTED)
 
-    def record(server: Server) -> Sample:
+    def record(datasets: list[int], server: Server) -> Sample:
         each = RECORDED // CONNECTIONS
-        requests = [
-            [ours.post_release(dataset, *next(days)) for _ in range(each)] for dataset in calls.SPREAD
-        ]
+        requests = [[ours.post_release(dataset, *next(days)) for _ in range(each)] for dataset in datasets]
         return asked(server, bench.postgres, requests, RECORDED, (201,))
 
     def together(server: Server) -> Sample:
@@ -58,10 +57,11 @@ def measure(bench: Bench) -> dict[str, Samples]:
         sample = asked(server, bench.postgres, [[ours.batch(releases)]], 1)
         return sample._replace(number=SIZE)
 
-    works = {
+    works: dict[str, Callable[[Server], Sample]] = {
         "get one dataset, nested": fetch,
         "list 1,000 releases": listed,
-        "record one release, each connection its own dataset": record,
+        "record one release, each connection its own dataset": partial(record, calls.SPREAD),
+        "record one release, all the same dataset": partial(record, calls.SHARED),
         "batch of 10,000": together,
     }
     return {
