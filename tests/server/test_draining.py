@@ -67,6 +67,26 @@ def test_a_second_signal_or_an_interrupt_ends_it_at_once(
     held.close()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_nobody_is_let_in_who_would_not_be_answered(served: Serve, database_url: str, workers: int) -> None:
+    server = served(database_url, workers)
+    held = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    held.putrequest("POST", "/v1/organisations")
+    held.putheader("Authorization", f"Bearer {admin_key(server.url)}")
+    held.putheader("Content-Type", "application/json")
+    held.putheader("Content-Length", "14")
+    held.endheaders(b'{"name"')  # keeps the server from ending
+    time.sleep(0.5)
+    os.kill(server.pid, signal.SIGTERM)
+    time.sleep(2)
+    with pytest.raises(ConnectionRefusedError):
+        HTTPConnection("127.0.0.1", server.port, timeout=2).connect()
+    held.send(b': "it"}')
+    assert held.getresponse().status == 201
+    held.close()
+    server.ended()
+
+
 @pytest.mark.parametrize("one", [signal.SIGINT, signal.SIGTERM])
 def test_what_is_answered_while_a_server_stops_is_kept(
     served: Serve, database_url: str, one: signal.Signals

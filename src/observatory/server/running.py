@@ -130,6 +130,9 @@ class Workers(Multiprocess):
 
     def join_all(self) -> None:
         """Waits until the workers have ended, and passes on to them that they must hurry."""
+        # Else connections still come in here when no worker takes them any more, and are reset at the end.
+        for listener in self.sockets:
+            listener.close()
         while alive := [worker for worker in self.processes if worker.process.is_alive()]:
             if self._in_haste or self.signal_queue:
                 self._in_haste = False
