@@ -147,6 +147,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     with psycopg.connect(url) as connection:
         connection.execute(b"SET LOCAL session_replication_role = replica")  # else the journal refuses
         connection.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE".encode())
+        connection.execute(b"UPDATE book SET catalogue = 0")
         connection.execute(b"INSERT INTO table_types TABLE from_the_start")
         connection.execute(b"SELECT setval(pg_get_serial_sequence('table_types', 'id'), 3)")
         connection.execute(b"INSERT INTO journal OVERRIDING SYSTEM VALUE TABLE the_first_entries")

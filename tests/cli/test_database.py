@@ -91,7 +91,7 @@ def test_many_faults_of_one_sort_are_told_in_few_lines(anywhere: Type, book: Pat
     with closing(sqlite3.connect(book)) as connection:
         connection.execute("PRAGMA foreign_keys=OFF")
         for i in range(30):
-            connection.execute("INSERT INTO holdings VALUES (?, 0)", [i])
+            connection.execute("INSERT INTO holdings (dataset_id, longest) VALUES (?, 0)", [i])
         connection.commit()
 
     said = anywhere("database", "check")

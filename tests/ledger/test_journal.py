@@ -301,7 +301,10 @@ def test_who_reads_an_address_changes_nothing_of_a_list(book_url: str) -> None:
         before = await book.read(OPERATOR, lists.last_change, 1)
         await book.write(OPERATOR, journal.write, [journal.Note("read", Dataset, 1, 1, 1)])
         assert await book.read(OPERATOR, lists.last_change, 1) == before
+        # A change of the dataset itself is counted with those of the catalogue.
         await book.write(operator("maintain"), datasets.change, Dataset(id=1, service="other"))
+        assert await book.read(OPERATOR, lists.last_change, 1) == before
+        await book.write(operator("record"), releases.record, day(1, 400))
         assert await book.read(OPERATOR, lists.last_change, 1) > before
 
     run(book_url, work)

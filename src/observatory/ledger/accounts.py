@@ -12,12 +12,13 @@ from sqlalchemy import bindparam, delete, insert, select, update
 
 from ..access import beyond
 from ..errors import Conflict, Forbidden, Invalid, NotFound
-from ..records import Account, Grant, Organisation, is_given
+from ..records import Account, Grant, Key, Organisation, is_given
 from ..rules import normal
 from . import catalogue, journal
 from .database import Transaction, row
 from .statements import Row, Statement
 from .tables import accounts as table
+from .tables import keys
 
 ROWS = select(*(table.c[field] for field in Account.__struct_fields__))
 _ONE = ROWS.where(table.c.id == bindparam("key"))
@@ -35,6 +36,12 @@ UPDATE = Statement(
         modified=bindparam("now"),
         version=table.c.version + 1,
     )
+)
+# Those that go with their account.
+KEYS = Statement(
+    select(*(keys.c[field] for field in Key.__struct_fields__ if field != "account"))
+    .where(keys.c.account_id == bindparam("key"))
+    .order_by(keys.c.id)
 )
 DELETE = Statement(delete(table).where(table.c.id == bindparam("key")))
 
@@ -106,8 +113,10 @@ async def remove(tx: Transaction, id: int, version: int | None = None) -> None:
         catalogue.check_version(Account(id=id, version=version), before.version)
     if id == tx.by.account_id:
         raise Conflict("this is your own account: let another administrator remove it")
+    ended = [Key(*[*row, before]) for row in await tx.rows(KEYS, {"key": id})]
     await tx.rows(DELETE, {"key": id})
-    await journal.write(tx, [journal.of_record("delete", before, None, journal.told(before))])
+    gone = [*ended, before]
+    await journal.write(tx, [journal.of_record("delete", one, None, journal.told(one)) for one in gone])
 
 
 def built(row: Row) -> Account:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Select,
     bindparam,
     exists,
+    func,
     literal_column,
     or_,
     select,
@@ -35,14 +36,17 @@ MICROSECOND, NOTHING = timedelta(microseconds=1), timedelta()
 LONGEST = Statement(select(holdings.c.longest).where(holdings.c.dataset_id == bindparam("dataset")))
 
 
-LAST = Statement(
-    select(journal.c.sequence, workflows.c.organisation_id)
-    .join_from(journal, datasets, datasets.c.id == journal.c.dataset_id)
-    .join(workflows)
+_LAST = (
+    select(journal.c.sequence)
     .where(journal.c.dataset_id == bindparam("dataset"), journal.c.action != literal_column("'read'"))
     .where(journal.c.kind == literal_column("'DatasetRelease'"))
     .order_by(journal.c.sequence.desc())
     .limit(1)
+)
+LAST = Statement(
+    select(func.coalesce(_LAST.scalar_subquery(), 0), workflows.c.organisation_id)
+    .join_from(datasets, workflows)
+    .where(datasets.c.id == bindparam("dataset"))
 )
 
 

@@ -85,8 +85,10 @@ def _accounts(database: Database, gate: Gate) -> list[ControllerRouterHandler]:
     )
     async def remove(id: PathId, request: Asked) -> None:
         """Removes an account with its keys, which open nothing from then on."""
-        await database.write(request.caller, accounts.remove, id, told_version(request))
-        await gate.settle()
+        try:
+            await database.write(request.caller, accounts.remove, id, told_version(request))
+        finally:
+            await gate.settle()  # also where it was removed a moment ago, and the answer was lost
 
     return [list_, fetch, create, update, remove]
 

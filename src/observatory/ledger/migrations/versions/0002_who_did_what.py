@@ -136,7 +136,7 @@ def create_journal() -> None:
     changes, deletes, reads = map(sa.text, ("action <> 'read'", "action = 'delete'", "action = 'read'"))
     for name, columns, where in (
         ("ix_journal_record_id", ["kind", "record_id", "sequence"], changes),
-        ("ix_journal_dataset_id", ["dataset_id", "sequence"], changes),
+        ("ix_journal_dataset_id", ["dataset_id", "kind", "sequence"], changes),
         ("ix_journal_deletes", ["dataset_id"], deletes),
         ("ix_journal_reads", ["dataset_id", "account_id", "time"], reads),
     ):
