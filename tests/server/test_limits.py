@@ -244,3 +244,15 @@ def slowest(server: Served) -> float:
         assert answered.status == 200
     asking.close()
     return sorted(took)[495]
+
+
+def test_a_client_that_has_said_all_still_reads_its_answer(server: Callable[..., Limited]) -> None:
+    here = server()
+    key = admin_key(here.url).encode()
+    for _ in range(3):
+        time.sleep(0.3)  # what is known of the key is looked up anew, which takes a moment
+        with connected(here) as connection:
+            head = b"GET /v1/organisations HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + key
+            connection.sendall(head + b"\r\nConnection: close\r\n\r\n")
+            connection.shutdown(socket.SHUT_WR)
+            assert everything(connection).startswith(b"HTTP/1.1 200")

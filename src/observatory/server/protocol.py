@@ -120,6 +120,11 @@ class Guarded(HttpToolsProtocol):
         else:
             super().on_response_complete()
 
+    def eof_received(self) -> bool:  # type: ignore[override] # asyncio asks whether to stay open
+        """Lets a client that has said all it had to say read its answer; else the connection is closed."""
+        is_asked = self.cycle is not None and not self.cycle.response_complete
+        return is_asked and self._part is Part.NOTHING
+
     def send_400_response(self, msg: str) -> None:
         """Answers what is no HTTP, or headers that are too long."""
         if self._is_too_long:
