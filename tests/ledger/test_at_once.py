@@ -64,7 +64,7 @@ def test_a_new_release_is_recorded_with_its_entry_and_its_run(
     assert theirs.after is not None
     assert mine.after.keys() == theirs.after.keys()
     assert mine.after["id"] == made.release.id
-    assert mine.after["dataset"]["id"] == dataset.id
+    assert mine.after["dataset"] == theirs.after["dataset"] == {"id": dataset.id, "name": dataset.name}
 
 
 def test_what_is_not_new_or_not_the_callers_is_left_alone(

@@ -27,6 +27,7 @@ def database_url(new_database: Callable[[], str]) -> str:
 def test_connections_that_broke_while_nobody_used_them_are_no_error(
     api: ObservatoryApi, database_url: str
 ) -> None:
+    api.get_table_types()  # the server has begun
     api._transport._attempts = 1  # so that a refusal is seen, and not repeated
     for number in range(5):
         with psycopg.connect(database_url, autocommit=True) as connection:

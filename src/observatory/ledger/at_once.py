@@ -44,9 +44,10 @@ async def record(tx: Transaction, release: DatasetRelease) -> Recorded | None:
     # In the order of the fields: first the id, which the book gives, and last the dataset.
     _, *values, extras, dataset = msgspec.structs.astuple(made)
     given = dict(zip(COLUMNS, [*values, extras or None, dataset.id], strict=True))
-    # The id goes before the rest, once it is known.
+    # The id goes before the rest, and the name of the dataset behind it, once they are known.
     made.id = unset
-    _, _, rest = msgspec.json.encode(made).decode().partition("{")
+    made.dataset = Dataset(id=dataset.id)
+    rest = msgspec.json.encode(made).decode().removeprefix("{").removesuffix("}}")
     asked = {
         **{f"new_{name}": value for name, value in given.items()},
         **holding(tx, dataset.id),
@@ -116,7 +117,9 @@ def _noted(new: CTE, held: CTE) -> CTE:
         "record_id": new.c.id,
         "organisation_id": held.c.organisation_id,
         "dataset_id": cast(bindparam("dataset"), entries.c.dataset_id.type),
-        "after": func.concat('{"id":', new.c.id, ",", cast(bindparam("rest"), Text)),
+        "after": func.concat(
+            '{"id":', new.c.id, ",", cast(bindparam("rest"), Text), ',"name":', func.to_json(held.c.name), "}}"
+        ),
         "request": cast(bindparam("request"), Text),
     }
     made: Select[tuple[object, ...]] = select(*values.values()).join_from(new, held, literal_column("true"))
