@@ -118,7 +118,13 @@ def _noted(new: CTE, held: CTE) -> CTE:
         "organisation_id": held.c.organisation_id,
         "dataset_id": cast(bindparam("dataset"), entries.c.dataset_id.type),
         "after": func.concat(
-            '{"id":', new.c.id, ",", cast(bindparam("rest"), Text), ',"name":', func.to_json(held.c.name), "}}"
+            '{"id":',
+            new.c.id,
+            ",",
+            cast(bindparam("rest"), Text),
+            ',"name":',
+            func.to_json(held.c.name),
+            "}}",
         ),
         "request": cast(bindparam("request"), Text),
     }
