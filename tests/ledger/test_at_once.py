@@ -125,7 +125,7 @@ def test_what_is_committed_after_a_later_change_of_its_dataset_is_a_change_of_it
     api.post_dataset_release(release(dataset, 0))
     maintainer = Caller("maintainer", 9, {"read": None, "maintain": None}, "maintain")
 
-    async def race(book: Database) -> tuple[int, int]:
+    async def race(book: Database) -> tuple[lists.Changed, lists.Changed]:
         reached, go_on = asyncio.Event(), asyncio.Event()
 
         async def slow(tx: Any) -> None:
@@ -137,10 +137,11 @@ def test_what_is_committed_after_a_later_change_of_its_dataset_is_a_change_of_it
         await reached.wait()
         # Its entry has a later number, and is there earlier.
         await book.write(maintainer, datasets.change, Dataset(id=dataset.id, service="another"))
-        was = await book.read(BY, lists.last_change, dataset.id)
+        was = await book.read(BY, lists.last_changes, [dataset.id])
         go_on.set()
         await recording
-        return was, await book.read(BY, lists.last_change, dataset.id)
+        now = await book.read(BY, lists.last_changes, [dataset.id])
+        return was[dataset.id], now[dataset.id]
 
     was, now = run(database_url, race)
     assert was < now

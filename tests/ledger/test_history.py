@@ -282,7 +282,7 @@ def test_what_is_read_of_the_journal_does_not_grow_with_it(book_url: str) -> Non
             "the history of a release": lambda tx: feed.entries(
                 tx, feed.Wanted(kind="DatasetRelease", record_id=77), near, end, 20
             ),
-            "a list's tag": lambda tx: lists.last_change(tx, 1),
+            "a list's tag": lambda tx: lists.last_changes(tx, [1]),
             "a release of before": lambda tx: history.release(tx, 77, now),
             "a dataset of before": lambda tx: history.fetch(tx, Dataset, 1, now),
             "datasets of before": lambda tx: history.listed(tx, Dataset, now, 20, 0, {}),

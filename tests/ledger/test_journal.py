@@ -298,13 +298,14 @@ def test_who_reads_an_address_changes_nothing_of_a_list(book_url: str) -> None:
     fill(book_url, 1, 2)
 
     async def work(book: Database) -> None:
-        before = await book.read(OPERATOR, lists.last_change, 1)
+        before = await book.read(OPERATOR, lists.last_changes, [1])
         await book.write(OPERATOR, journal.write, [journal.Note("read", Dataset, 1, 1, 1)])
-        assert await book.read(OPERATOR, lists.last_change, 1) == before
+        assert await book.read(OPERATOR, lists.last_changes, [1]) == before
         # A change of the dataset itself is counted with those of the catalogue.
         await book.write(operator("maintain"), datasets.change, Dataset(id=1, service="other"))
-        assert await book.read(OPERATOR, lists.last_change, 1) == before
+        assert await book.read(OPERATOR, lists.last_changes, [1]) == before
         await book.write(operator("record"), releases.record, day(1, 400))
-        assert await book.read(OPERATOR, lists.last_change, 1) > before
+        now = await book.read(OPERATOR, lists.last_changes, [1])
+        assert now[1].number > before[1].number
 
     run(book_url, work)

@@ -28,8 +28,8 @@ from .holdings import must_exist
 from .releases import RELEASES, read
 from .statements import GIVEN, GIVEN_ON_SQLITE, Statement, Values
 from .statements import among as among_given
+from .tables import book, datasets, holdings, journal, workflows
 from .tables import dataset_releases as table
-from .tables import datasets, holdings, journal, workflows
 
 ORDER = (table.c.dataset_id, table.c.start_date, table.c.end_date, table.c.revision)
 MICROSECOND, NOTHING = timedelta(microseconds=1), timedelta()
@@ -38,16 +38,33 @@ LONGEST = Statement(select(holdings.c.longest).where(holdings.c.dataset_id == bi
 
 _LAST = (
     select(journal.c.sequence)
-    .where(journal.c.dataset_id == bindparam("dataset"), journal.c.action != literal_column("'read'"))
+    .where(journal.c.dataset_id == datasets.c.id, journal.c.action != literal_column("'read'"))
     .where(journal.c.kind == literal_column("'DatasetRelease'"))
     .order_by(journal.c.sequence.desc())
     .limit(1)
 )
-LAST = Statement(
-    select(func.coalesce(_LAST.scalar_subquery(), 0), workflows.c.organisation_id)
+_LASTS = (
+    select(
+        datasets.c.id,
+        func.coalesce(_LAST.scalar_subquery(), 0),
+        workflows.c.organisation_id,
+        book.c.catalogue,
+    )
     .join_from(datasets, workflows)
-    .where(datasets.c.id == bindparam("dataset"))
+    .join(book, book.c.id.is_not(None))
 )
+LASTS = Statement(
+    _LASTS.where(among_given(datasets.c.id, "ids", sqlite=False)),
+    _LASTS.where(among_given(datasets.c.id, "ids", sqlite=True)),
+)
+
+
+class Changed(NamedTuple):
+    """The number of the last entry about a dataset's releases, whose dataset it is, and Known's catalogue."""
+
+    number: int
+    organisation_id: int
+    catalogue: int
 
 
 class Place(NamedTuple):
@@ -115,14 +132,13 @@ async def missing(tx: Transaction, dataset_id: int, available: Sequence[Period])
     return [DatasetRelease(start_date=start, end_date=end, dataset=dataset) for start, end in rows]
 
 
-async def last_change(tx: Transaction, dataset_id: int) -> int:
-    """Returns the number of the last entry about the releases of a dataset that the caller sees.
+async def last_changes(tx: Transaction, dataset_ids: Sequence[int]) -> dict[int, Changed]:
+    """Returns of datasets which entry about their releases is the last, whoever may see it.
 
     Those who change them do it one after another, so no earlier number can follow. It could follow one about
     the dataset itself, whose changes are counted with those of the catalogue.
     """
-    found = await row(tx, LAST, {"dataset": dataset_id})
-    return int(found[0]) if found and tx.by.sees(found[1]) else 0
+    return {id: Changed(*of) for id, *of in await tx.rows(LASTS, {"ids": dataset_ids})}
 
 
 def place_of(release: DatasetRelease) -> Place:

@@ -17,6 +17,7 @@ from ..errors import Unauthorized
 from ..ledger import Database, keys
 from .bodies import Asked
 from .tags import asks_if_known
+from .together import Together
 
 PUBLIC = "public"  # of what tells nothing of the book: whether the server lives, and how its API is used
 BEARER = "Bearer "
@@ -38,8 +39,7 @@ class Gate:
         self._database = database
         self._touching: dict[int, asyncio.Task[None]] = {}
         self._leased: dict[int, tuple[float, keys.Known]] = {}
-        self._waiting: dict[int, asyncio.Future[keys.Known | None]] = {}
-        self._looking: asyncio.Task[None] | None = None
+        self._known = Together(self._look)
 
     async def admit(self, request: Asked) -> None:
         """Notes in a request who asks; raises Unauthorized or Forbidden where they may not."""
@@ -49,9 +49,9 @@ class Gate:
         shown = credentials.shown(_told(request))
         id = request.scope["state"].get("request_id", "")
         until, known = self._leased.get(shown.id, NOTHING)
-        # Whether an answer is still as it was is asked of the catalogue as it is now.
-        if until < monotonic() or asks_if_known(request):
-            known = await self._look_up(shown.id)
+        # Whether an answer is still as it was is asked of the catalogue as it is now: here, or by the route.
+        if until < monotonic() or (asks_if_known(request) and not handler.opt.get("asks_catalogue")):
+            known = await self._known.find(shown.id)
         admitted = keys.admit(known, shown, right, id, datetime.now(UTC))
         request.scope["auth"] = admitted.caller
         if admitted.is_stale:
@@ -62,37 +62,13 @@ class Gate:
         self._leased.clear()
         await asyncio.sleep(LEASE)
 
-    async def _look_up(self, id: int) -> keys.Known | None:
-        """Returns what is known of a key, by a look-up that begins after this.
-
-        While one is on its way, those who come wait, and are looked up together.
-        """
-        if (waiting := self._waiting.get(id)) is None:
-            waiting = self._waiting[id] = asyncio.get_running_loop().create_future()
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._look())
-        # One who gives up leaves the others waiting.
-        return await asyncio.shield(waiting)
-
-    async def _look(self) -> None:
-        """Looks up those who wait, until nobody does."""
-        while self._waiting:
-            waiting, self._waiting = self._waiting, {}
-            until = monotonic() + LEASE
-            try:
-                found = await self._database.read(ANYBODY, keys.known, list(waiting))
-            except Exception as error:  # it is theirs, whatever it is
-                for future in waiting.values():
-                    future.set_exception(error)
-                    future.exception()  # looked at, for those who gave up
-                continue
-            if len(self._leased) > MOST:
-                self._leased.clear()
-            for id, future in waiting.items():
-                if known := found.get(id):
-                    self._leased[id] = (until, known)
-                future.set_result(known)
-        self._looking = None
+    async def _look(self, ids: list[int]) -> dict[int, keys.Known]:
+        until = monotonic() + LEASE
+        found = await self._database.read(ANYBODY, keys.known, ids)
+        if len(self._leased) > MOST:
+            self._leased.clear()
+        self._leased |= {id: (until, known) for id, known in found.items()}
+        return found
 
     def _touch(self, caller: Caller, id: int) -> None:
         """Notes that a key is used, which nobody waits for, and which is done once at a time."""
