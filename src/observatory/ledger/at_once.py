@@ -41,9 +41,11 @@ COLUMNS = [*FIELDS[1:], "dataset_id"]
 async def record(tx: Transaction, release: DatasetRelease) -> Recorded | None:
     """Records a release that is new; None where it is not, or where it cannot be done in this way."""
     made = whole(tx, release)
+    if made.made_from:
+        return None
     # In the order of the fields: first the id, which the book gives, and last the dataset.
-    _, *values, extras, dataset = msgspec.structs.astuple(made)
-    given = dict(zip(COLUMNS, [*values, extras or None, dataset.id], strict=True))
+    _, *values, extras, made_from, dataset = msgspec.structs.astuple(made)
+    given = dict(zip(COLUMNS, [*values, extras or None, made_from, dataset.id], strict=True))
     # The id goes before the rest, and the name of the dataset behind it, once they are known.
     made.id = unset
     made.dataset = Dataset(id=dataset.id)
