@@ -20,11 +20,11 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 from .errors import Invalid
-from .intervals import moment
+from .intervals import Period, Step, begun, moment, step_from
 
 # How many digits of 2021010203 say the hour, the day and so on.
 DIGITS = {"hour": 10, "day": 8, "month": 6, "year": 4}
@@ -103,6 +103,46 @@ def _suffix(granularity: str, field: str, value: date | None) -> str:
         raise Invalid("the name of the table depends on a wrong date", {field: str(error)}) from None
     # C's %Y writes the year 999 in three digits, which would sort behind 2021.
     return f"{time:%Y%m%d%H}".rjust(10, "0")[: DIGITS[granularity]]
+
+
+def table_period(suffix: str, table_type_id: str, granularity: Step | None = None) -> Period | None:
+    """Returns the period of the table with a date at its end: what table_name was told, as far as it says.
+
+    A shard holds the snapshot of its date, which is an instant; a partition the period that begins there.
+    None where no table of the type is called so.
+    """
+    kind = table_type_id.partition("_")[0]
+    expected = granularity or ("day" if kind == "sharded" else None)
+    if expected is None or not re.fullmatch(rf"[0-9]{{{DIGITS[expected]}}}", suffix):
+        return None
+    if (found := period_named(suffix)) is None or kind == "partitioned":
+        return found
+    return Period(found.start_date, found.start_date) if kind == "sharded" else None
+
+
+def period_named(text: str, granularity: Step | None = None) -> Period | None:
+    """Returns the hour, day, month or year of UTC that a text names, as 2021010203, 2021-01-02 or 2021.
+
+    A time with minutes is where a period of the granularity begins. None for any other text.
+    """
+    step: Step
+    try:
+        if found := NAMED.fullmatch(text):
+            parts = [int(part) for part in found.groups() if part is not None]
+            step = STEPS[len(parts) - 1]
+            year, month, day, hour = (*parts, *(0, 1, 1, 0)[len(parts) :])
+            return step_from(datetime(year, month, day, hour, tzinfo=UTC), step)
+        at = datetime.fromisoformat(text)
+        start = moment(at if at.tzinfo else at.replace(tzinfo=UTC))
+        if granularity is None or begun(start, granularity) != start:
+            return None
+        return step_from(start, granularity)
+    except ValueError:
+        return None
+
+
+STEPS: tuple[Step, ...] = ("year", "month", "day", "hour")
+NAMED = re.compile(r"([0-9]{4})(?:-?([0-9]{2})(?:-?([0-9]{2})(?:[T ]?([0-9]{2}))?)?)?")
 
 
 def make_dag_id(prefix: str, organisation_name: str) -> str:
