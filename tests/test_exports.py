@@ -76,7 +76,7 @@ def test_a_list_takes_its_limit_first_and_a_record_its_id() -> None:
     for method in METHODS:
         names = list(inspect.signature(method).parameters)[1:]
         if method.__name__.startswith("get_") and names[:1] not in (["limit"], ["id"]):
-            assert names[0] == "dataset_id", method.__name__  # what is asked about one dataset
+            assert names[0] in ("dataset_id", "record"), method.__name__  # of what something is asked
 
 
 def test_types_follow_through_what_is_nested(dataset: Dataset, api: ObservatoryApi) -> None:
