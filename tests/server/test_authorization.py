@@ -90,6 +90,7 @@ OPERATIONS: dict[str, Row] = {
     "recordDatasetReleases": Row("record", OWNED, 200),
     "updateDatasetRelease": Row("record", OWNED, 200),
     "deleteDatasetRelease": Row("record", OWNED, 412),
+    "adoptReleases": Row("record", OWNED, 200),
     "listAccounts": Row("audit", ALL, 200),
     "getAccount": Row("audit", ACCOUNTS, 200),
     "createAccount": Row("administer", (*OWNED, "shared"), 201),
@@ -282,6 +283,7 @@ BODIES: dict[str, Body] = {
     "listMissing": lambda ids, n: {"available": [DAY]},
     "recordDatasetRelease": lambda ids, n: {"dataset": {"id": ids["dataset"]}, **DAY},
     "recordDatasetReleases": lambda ids, n: {"releases": [{"dataset": {"id": ids["dataset"]}, **DAY}]},
+    "adoptReleases": lambda ids, n: {"periods": [DAY], "evidence": {"rows": 1}, "reason": "r"},
     "createAccount": lambda ids, n: {
         "name": f"ours {n}",
         "grants": [{"role": "reader"} | ({"organisation_id": o} if (o := ids.get("organisation")) else {})],

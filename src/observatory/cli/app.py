@@ -9,6 +9,7 @@ import typer
 
 from ..errors import ObservatoryError, Unauthorized
 from .access import accounts, keys
+from .adopting import adopt
 from .catalogue import apply, export
 from .catalogue.entries import KINDS
 from .database import database, load_all
@@ -74,6 +75,7 @@ releases.command()(withdraw)
 releases.command()(missing)
 app.add_typer(releases, name="releases")
 app.command()(coverage)
+app.command()(adopt)
 app.command()(apply)
 app.command()(export)
 app.command(name="import")(load_all)

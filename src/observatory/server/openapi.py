@@ -16,7 +16,21 @@ from litestar.types import ControllerRouterHandler
 
 from ..errors import Problem
 from ..intervals import Period
-from ..records import ACCESS, KINDS, Answer, Available, Batch, Coverage, Entry, Grant, NewKey, Run
+from ..records import (
+    ACCESS,
+    KINDS,
+    Adopted,
+    Adoption,
+    Answer,
+    Available,
+    Batch,
+    Coverage,
+    Entry,
+    Grant,
+    Kept,
+    NewKey,
+    Run,
+)
 from .auth import PUBLIC
 from .bodies import JSON, MERGE_PATCH
 from .examples import EXAMPLES
@@ -152,6 +166,9 @@ def exact(document: dict[str, Any], routes: Sequence[BaseRoute]) -> dict[str, An
         Answer,
         Batch,
         Available,
+        Adoption,
+        Adopted,
+        Kept,
         Problem,
     ]
     _, schemas = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
