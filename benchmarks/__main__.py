@@ -15,6 +15,7 @@ from . import (
     before,
     calls,
     depth,
+    holes,
     missing,
     ours,
     overload,
@@ -30,7 +31,7 @@ from .machine import WORK
 from .report import Report
 
 STARTED = time.perf_counter()
-PARTS = ("calls", "before", "tags", "overload", "missing", "batch", "depth", "startup")
+PARTS = ("calls", "before", "tags", "overload", "missing", "holes", "batch", "depth", "startup")
 
 
 def main() -> None:
@@ -66,7 +67,7 @@ def _measured(folder: Path, parts: set[str], rounds: int, quick: bool) -> Report
             with before.running(postgres, folder) as old:
                 found = before.measure(Bench(postgres, mine, old, rounds)) if old else {}
                 report.before(told, found)
-        if parts & {"batch", "missing", "depth", "tags", "overload"}:
+        if parts & {"batch", "missing", "holes", "depth", "tags", "overload"}:
             _others(told, Bench(postgres, mine, mine, min(rounds, 5)), parts, quick)
     if "startup" in parts:
         _say("startup")
@@ -88,6 +89,9 @@ def _others(told: Report, bench: Bench, parts: set[str], quick: bool) -> None:
     if "missing" in parts:
         _say("missing")
         report.missing(told, missing.measure(bench))
+    if "holes" in parts:
+        _say("holes")
+        holes.tell(told, holes.measure(bench, quick))
     if "depth" in parts:
         _say("depth")
         recorded = 200_000 if quick else 10_000_000

@@ -1,4 +1,4 @@
-"""Virtual environments beside our own: the predecessor's, a bare install of ours, and the profiler's."""
+"""Environments beside our own: the predecessor's, the peers', the profiler's, a bare install of ours."""
 
 import hashlib
 import shutil
@@ -42,6 +42,16 @@ def bare() -> Path:
     """Returns the Python of a new environment with nothing but our bare install."""
     shutil.rmtree(WORK / "bare", ignore_errors=True)
     return _made("bare", [[str(ROOT)]])
+
+
+def sqlmesh() -> Path:
+    """Returns the Python of an environment with SQLMesh."""
+    return _made("sqlmesh", [["sqlmesh==0.236.4"]])
+
+
+def dagster() -> Path:
+    """Returns the Python of an environment with Dagster."""
+    return _made("dagster", [["dagster==1.13.29"]])
 
 
 def profiler() -> Path:
