@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 from struct import Struct, pack
 from typing import Any
 
+import msgspec
 from psycopg import AsyncConnection, postgres
 from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-from .statements import Moments, Numbers, Texts
+from .statements import Jsons, Moments, Numbers, Texts
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # PostgreSQL counts microseconds from here
 MICROSECOND = timedelta(microseconds=1)
@@ -46,14 +47,26 @@ class _Texts(Dumper):
     oid = postgres.types["text"].array_oid
 
     def dump(self, obj: Texts) -> Buffer:
-        parts = [HEAD.pack(1, None in obj, postgres.types["text"].oid, len(obj), 1)]
-        for text in obj:
-            if text is None:
-                parts.append(NULL)
-            else:
-                encoded = text.encode()
-                parts += (LENGTH.pack(len(encoded)), encoded)
-        return b"".join(parts)
+        encoded = [None if text is None else text.encode() for text in obj]
+        return joined(encoded, postgres.types["text"].oid)
+
+
+class _Jsons(Dumper):
+    format = Format.BINARY
+    oid = postgres.types["jsonb"].array_oid
+
+    def dump(self, obj: Jsons) -> Buffer:
+        # Before each there is the version of the format, which is 1.
+        encoded = [None if value is None else b"\x01" + msgspec.json.encode(value) for value in obj]
+        return joined(encoded, postgres.types["jsonb"].oid)
+
+
+def joined(encoded: list[bytes | None], element: int) -> bytes:
+    """Returns an array of what has lengths of its own in PostgreSQL's binary format."""
+    parts = [HEAD.pack(1, None in encoded, element, len(encoded), 1)]
+    for one in encoded:
+        parts += (NULL,) if one is None else (LENGTH.pack(len(one)), one)
+    return b"".join(parts)
 
 
 def packed(numbers: list[int | None], element: int) -> bytes:
@@ -72,3 +85,4 @@ def register(connection: AsyncConnection[Any]) -> None:
     connection.adapters.register_dumper(Numbers, _Numbers)
     connection.adapters.register_dumper(Moments, _Moments)
     connection.adapters.register_dumper(Texts, _Texts)
+    connection.adapters.register_dumper(Jsons, _Jsons)

@@ -18,6 +18,7 @@ from sqlalchemy import (
 
 from ..intervals import EVER
 from ..records import Entry
+from . import inputs
 from .database import Transaction, row
 from .horizon import ORDER, Position, between, bounds, end, position_of
 from .statements import Row, Statement, Values, among
@@ -84,6 +85,7 @@ async def entries(tx: Transaction, wanted: Wanted, after: Position, end: Positio
     values = bounds(after, reach) | wanted._asdict() | _rights(tx) | {"limit": limit}
     statement = _entries(asked, is_indexed, tx.by.within("read") is not None, _audited(tx))
     found = [_entry(one) for one in await tx.rows(statement, values)]
+    await inputs.entries_shown(tx, found)
     if len(found) == limit:
         return Part(found, position_of(found[-1].cursor))
     return Part(found, end if reach == last else reach)

@@ -29,6 +29,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from ..access import organisation_of
 from ..errors import Invalid, NotFound, ObservatoryError
 from ..records import SETTLED, Dataset, DatasetRelease, R, Record, State, is_given, relations, unset
+from . import inputs
 from .catalogue import related_filters
 from .database import Transaction, row
 from .horizon import ORDER
@@ -104,6 +105,7 @@ async def fetch(tx: Transaction, kind: type[R], id: int, as_of: datetime) -> R:
     if not (found := await _records(tx, kind, [id], as_of)):
         raise NotFound(f"{kind.__name__} {id} did not exist then")
     await _address(tx, [record for record in found if isinstance(record, Dataset)])
+    await inputs.shown(tx, found)
     return seen(tx, found[0])
 
 
@@ -127,7 +129,7 @@ async def listed(
         if field in asked:
             await fetch(tx, other, asked[field], as_of)
     await _address(tx, [record for record in found[:limit] if isinstance(record, Dataset)])
-    return found[:limit]
+    return await inputs.shown(tx, found[:limit])
 
 
 async def release(tx: Transaction, id: int, as_of: datetime) -> DatasetRelease:
@@ -137,6 +139,7 @@ async def release(tx: Transaction, id: int, as_of: datetime) -> DatasetRelease:
         dataset = await _dataset(tx, found.dataset.id, as_of)
         if dataset and tx.by.sees(organisation_of(dataset)):
             found.dataset = Dataset(id=dataset.id, name=dataset.name)
+            await inputs.shown(tx, [found])
             return found
     raise NotFound(f"DatasetRelease {id} did not exist then")
 
@@ -159,7 +162,7 @@ async def releases(tx: Transaction, wanted: Wanted, as_of: datetime) -> list[Dat
     found += [one for one in await _releases(tx, gone, as_of) if _is_wanted(one, wanted, states)]
     for one in found:
         one.dataset = Dataset(id=dataset.id, name=dataset.name)
-    return sorted(found, key=place_of)[: wanted.limit]
+    return await inputs.shown(tx, sorted(found, key=place_of)[: wanted.limit])
 
 
 async def _check(tx: Transaction, as_of: datetime) -> None:

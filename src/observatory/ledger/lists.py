@@ -22,6 +22,7 @@ from ..errors import Invalid
 from ..intervals import EVER, Period
 from ..records import SETTLED, DatasetRelease, State
 from ..rules import period
+from . import inputs
 from .coverage import among, reaching
 from .database import Transaction, row
 from .holdings import must_exist
@@ -102,7 +103,7 @@ async def listed(tx: Transaction, wanted: Wanted) -> list[DatasetRelease]:
     if not found and wanted.dataset is not None:
         # An empty list for a dataset that does not exist would read as "all is missing".
         await must_exist(tx, wanted.dataset)
-    return found
+    return await inputs.shown(tx, found)
 
 
 async def values_of(tx: Transaction, wanted: Wanted) -> Values:
