@@ -17,7 +17,19 @@ from msgspec import UNSET
 
 from .errors import Invalid
 from .intervals import Moment, Period, moment
-from .records import DatasetRelease, R, Record, Run, Workflow, is_given, kind_of, relations
+from .records import (
+    Cadence,
+    Dataset,
+    DatasetRelease,
+    Offer,
+    R,
+    Record,
+    Run,
+    Workflow,
+    is_given,
+    kind_of,
+    relations,
+)
 
 EXTRAS_DEPTH = 16
 EXTRAS_BYTES = 64 * 1024
@@ -44,12 +56,7 @@ def normal(record: R) -> R:
             setattr(made, field, other(id=_id(kind, field, value)))
     if extras := getattr(made, "extras", None):
         _check_extras(kind, extras)
-    if isinstance(made, Workflow) and is_given(made.tags):
-        made.tags = _tags(made.tags)
-    if isinstance(made, DatasetRelease):
-        _check_period(made)
-        if isinstance(made.run, Run) and type(made.run) is not Run:
-            made.run = Run(*msgspec.structs.astuple(made.run))
+    _settle(made)
     return made
 
 
@@ -79,6 +86,18 @@ def period(told: Period, at: str = "") -> Period:
     return told
 
 
+def offer(told: Offer, at: str = "") -> Offer:
+    """Returns an offer in UTC; raises Invalid, naming the field and where it is, as normal does."""
+    covers = period(Period(told.start_date, told.end_date), at)
+    published = told.published
+    if published is not None and published.tzinfo is not UTC:
+        published = _moment(Offer, f"{at}published", published)
+    if told.extras:
+        _check_extras(Offer, told.extras)
+    facts = (told.version_label, published, told.size, told.digest, told.extras or None)
+    return Offer(covers.start_date, covers.end_date, *facts)
+
+
 def given(record: Record) -> dict[str, Any]:
     """Returns the fields that are given, with a related record as `<field>_id`."""
     related = {field for field, _ in _shape(kind_of(record))[1]}
@@ -92,6 +111,22 @@ def given(record: Record) -> dict[str, Any]:
     return said
 
 
+def _settle(made: Record) -> None:
+    """Brings into one spelling what only one kind has."""
+    if isinstance(made, Workflow) and is_given(made.tags):
+        made.tags = _tags(made.tags)
+    if isinstance(made, Dataset) and isinstance(made.cadence, Cadence):
+        made.cadence = _cadence(made.cadence)
+    if isinstance(made, Dataset) and made.inputs:
+        made.inputs = sorted(set(made.inputs))
+    if isinstance(made, DatasetRelease):
+        _check_period(made)
+        if is_given(made.made_from):
+            made.made_from = sorted(set(made.made_from or ())) or None
+        if isinstance(made.run, Run) and type(made.run) is not Run:
+            made.run = Run(*msgspec.structs.astuple(made.run))
+
+
 @cache
 def _shape(kind: type[Record]) -> tuple[list[str], list[tuple[str, type[Record]]]]:
     """Returns the fields that are times, and those that are related records."""
@@ -100,7 +135,7 @@ def _shape(kind: type[Record]) -> tuple[list[str], list[tuple[str, type[Record]]
     return times, list(relations(kind).items())
 
 
-def _moment(kind: type[Record | Period], field: str, value: Any) -> datetime:
+def _moment(kind: type[msgspec.Struct], field: str, value: Any) -> datetime:
     if not isinstance(value, date):
         raise Invalid(f"{kind.__name__} has a wrong time", {field: f"{value!r} is no date or datetime"})
     try:
@@ -122,6 +157,21 @@ def _check_period(release: DatasetRelease) -> None:
         raise Invalid("DatasetRelease ends before it starts", {"end_date": "must not be before start_date"})
 
 
+def _cadence(told: Cadence) -> Cadence:
+    """Returns a cadence in one spelling; whether its cron and zone can be followed, the ledger knows."""
+    begin = _moment(Cadence, "cadence.expected_from", told.expected_from)
+    end = told.expected_until
+    if end is not None and (end := _moment(Cadence, "cadence.expected_until", end)) <= begin:
+        cure = {"cadence.expected_until": "must be after expected_from"}
+        raise Invalid("Cadence ends before it begins", cure)
+    for day in told.exclude:
+        if not isinstance(day, date) or isinstance(day, datetime):
+            raise Invalid("Cadence has a wrong date", {"cadence.exclude": f"{day!r} is no date"})
+    exclude = sorted({date(day.year, day.month, day.day) for day in told.exclude})
+    include = sorted({_moment(Cadence, "cadence.include", moment) for moment in told.include})
+    return Cadence(told.cron, begin, told.timezone, told.each, exclude, include, end, told.grace)
+
+
 def _tags(tags: Any) -> str:
     """Returns the tags in one spelling, whatever spaces the caller wrote in their JSON."""
     try:
@@ -140,7 +190,7 @@ def _tags(tags: Any) -> str:
     return made
 
 
-def _check_extras(kind: type[Record], extras: Any) -> None:
+def _check_extras(kind: type[msgspec.Struct], extras: Any) -> None:
     if not isinstance(extras, dict):
         raise Invalid(f"{kind.__name__} has wrong extras", {"extras": "must be an object"})
     if wrong := _unstorable(extras, EXTRAS_DEPTH):

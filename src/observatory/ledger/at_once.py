@@ -29,8 +29,9 @@ from ..records import Dataset, DatasetRelease, unset
 from . import journal
 from .coverage import adding, microseconds
 from .database import Transaction, row
-from .holdings import Held, acting, holding
-from .releases import FIELDS, Recorded, whole
+from .facts import whole
+from .holdings import UNWATCHED, acting, holding
+from .releases import FIELDS, Recorded
 from .statements import Statement
 from .tables import dataset_releases, datasets, holdings, workflows
 from .tables import journal as entries
@@ -64,10 +65,8 @@ async def record(tx: Transaction, release: DatasetRelease) -> Recorded | None:
     found = await row(tx, _statement(made.period.is_instant), asked)
     if found is None:
         return None
-    id, *of_dataset = found
-    held = Held(*of_dataset)
-    made.id = id
-    made.dataset = Dataset(id=dataset.id, name=held.name)
+    made.id, name = found
+    made.dataset = Dataset(id=dataset.id, name=name)
     return Recorded(made, True)
 
 
@@ -75,9 +74,7 @@ async def record(tx: Transaction, release: DatasetRelease) -> Recorded | None:
 def _statement(is_instant: bool) -> Statement:
     held = _held()
     new = _new(held)
-    answer = select(new.c.id, held.c.name, held.c.longest, held.c.organisation_id).join_from(
-        new, held, literal_column("true")
-    )
+    answer = select(new.c.id, held.c.name).join_from(new, held, literal_column("true"))
     answer = answer.add_cte(_noted(new, held))
     if not is_instant:
         answer = answer.add_cte(adding(exists(select(new.c.id))).cte("covered"))
@@ -85,17 +82,18 @@ def _statement(is_instant: bool) -> Statement:
 
 
 def _held() -> CTE:
-    """The dataset, if nobody has held it since this statement began to look."""
+    """The dataset, if nobody has held it since this statement began to look, and nothing is wanted of it."""
     seen = select(datasets.c.name, workflows.c.organisation_id, holdings.c.changes)
-    seen = seen.join_from(holdings, datasets).join(workflows).where(acting())
+    seen = seen.join_from(holdings, datasets).join(workflows).where(acting(), UNWATCHED)
     # What is locked first here is locked first by whoever deletes a dataset.
     there = seen.with_for_update(read=True, key_share=True, of=datasets).cte("there")
     counted = update(holdings).where(
         holdings.c.dataset_id == bindparam("dataset"), holdings.c.changes == there.c.changes
     )
     longest = func.greatest(holdings.c.longest, bindparam("length"))
-    counted = counted.values(changes=holdings.c.changes + 1, longest=longest)
-    return counted.returning(there.c.name, holdings.c.longest, there.c.organisation_id).cte("held")
+    newest = func.greatest(holdings.c.newest, bindparam("end"))
+    counted = counted.values(changes=holdings.c.changes + 1, longest=longest, newest=newest)
+    return counted.returning(there.c.name, there.c.organisation_id).cte("held")
 
 
 def _new(held: CTE) -> CTE:

@@ -19,6 +19,8 @@ from .database import Transaction
 from .statements import GIVEN, GIVEN_ON_SQLITE, Row, Statement, among
 from .tables import MOMENT, claims, datasets, wanted, workflows
 
+RUNS = 1000  # so many of its runs of periods are in the entry of a claim
+
 # A record from its row: what is its own, and whose it is.
 COLUMNS = [claims.c[field] for field in Claim.__struct_fields__ if field != "dataset"]
 _OWNER = select(workflows.c.organisation_id).join_from(datasets, workflows)

@@ -4,17 +4,21 @@ Its coverage is one thing, which follows from all of its releases.
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Boolean, ColumnElement, Select, and_, bindparam, or_, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from ..errors import NotFound
-from ..records import Dataset
+from ..records import Dataset, Status
 from .database import Transaction, row
 from .rights import must_act
 from .statements import InsertMany, Statement, Values, among
 from .tables import datasets, holdings, workflows
+
+# What is kept of it: see tables.py.
+KEPT = ("longest", "widest", "status", "newest", "late_since", "next_look")
 
 
 def acting(sqlite: bool = False) -> ColumnElement[bool]:
@@ -23,22 +27,26 @@ def acting(sqlite: bool = False) -> ColumnElement[bool]:
     return and_(datasets.c.id == bindparam("dataset"), or_(bindparam("everywhere", type_=Boolean), theirs))
 
 
-def _hold() -> ReturningUpdate[Any]:
+def _hold(*only: ColumnElement[bool]) -> ReturningUpdate[Any]:
     found = select(datasets.c.id, datasets.c.name, workflows.c.organisation_id).join(workflows)
     # The dataset first, as whoever deletes it does: so the two never wait for each other crosswise.
     locked = found.where(acting()).with_for_update(key_share=True, of=datasets).subquery("locked")
     counted = update(holdings).values(changes=holdings.c.changes + 1)
-    counted = counted.where(holdings.c.dataset_id == locked.c.id)
-    return counted.returning(locked.c.name, holdings.c.longest, locked.c.organisation_id)
+    counted = counted.where(holdings.c.dataset_id == locked.c.id, *only)
+    return counted.returning(locked.c.name, *(holdings.c[name] for name in KEPT), locked.c.organisation_id)
 
 
 def _hold_on_sqlite() -> Select[Any]:
     """Returns what only looks: whoever writes there is alone."""
-    found = select(datasets.c.name, holdings.c.longest, workflows.c.organisation_id)
+    kept = [holdings.c[name] for name in KEPT]
+    found = select(datasets.c.name, *kept, workflows.c.organisation_id)
     return found.join_from(holdings, datasets).join(workflows).where(acting(sqlite=True))
 
 
+# Of a dataset of which nothing is wanted, little follows when a release is recorded.
+UNWATCHED = holdings.c.widest.is_(None)
 HOLD = Statement(_hold(), _hold_on_sqlite())
+HOLD_UNWATCHED = Statement(_hold(UNWATCHED), _hold_on_sqlite().where(UNWATCHED))
 BEGIN = InsertMany(holdings, ["dataset_id", "longest"], key=["dataset_id"])
 _NAMES = select(datasets.c.id, datasets.c.name, workflows.c.organisation_id).join(workflows)
 NAME = Statement(_NAMES.where(datasets.c.id == bindparam("dataset")))
@@ -53,6 +61,11 @@ class Held(NamedTuple):
 
     name: str
     longest: int  # the length of its longest period, in microseconds
+    widest: int | None  # that of the longest that is wanted
+    status: Status
+    newest: datetime | None
+    late_since: datetime | None
+    next_look: datetime | None
     organisation_id: int
 
 

@@ -46,7 +46,7 @@ class Note(NamedTuple):
     """What an entry says beside who did it and when. `before` and `after` are JSON."""
 
     action: Action
-    kind: type[Record]
+    kind: type[msgspec.Struct]  # a record, or what is told of one
     record_id: int
     organisation_id: int | None
     dataset_id: int | None = None

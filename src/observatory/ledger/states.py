@@ -10,15 +10,15 @@ import msgspec
 from sqlalchemy import BindParameter, bindparam, delete, func, select, update
 
 from ..errors import Conflict, Invalid, NotFound
-from ..records import SETTLED, DatasetRelease
+from ..records import SETTLED, DatasetRelease, State, is_given
 from ..rules import given, normal
-from . import journal
+from . import inputs, journal, status, wanted
 from .catalogue import KEPT_BY_LEDGER, check_version, merge
 from .coverage import cover, uncover
 from .database import Transaction, row
 from .holdings import Held, hold
-from .releases import fetch
-from .statements import Statement
+from .releases import kept
+from .statements import Statement, listed_json
 from .tables import dataset_releases as table
 
 IDENTITY = ("start_date", "end_date", "revision")
@@ -41,27 +41,42 @@ async def change(tx: Transaction, told: DatasetRelease, merging: bool = False) -
     given of its extras is merged into them.
     Raises Conflict where the release was changed since a `version` that is given, or is history.
     """
+    if is_given(told.made_from):
+        await inputs.must_be_there(tx, DatasetRelease, told.made_from or ())
     recorded, held = await _held(tx, told.id)
     dataset_id = recorded.dataset.id
+    new = await _new(tx, recorded, told, merging)
+    if new:
+        await tx.rows(_update(frozenset(new)), {**new, "now": tx.now, "key": told.id})
+        after = await kept(tx, told.id)
+        if after.state != recorded.state:
+            await _follow(tx, dataset_id, held, recorded.state, after)
+        if "made_from" in new:
+            await inputs.derive_anew(tx, after)
+        before = journal.differences(recorded, new)
+        await journal.write(tx, [journal.of_release("change", after, held.organisation_id, before)])
+        recorded = after
+    [answer] = await inputs.shown(tx, [recorded])
+    return answer
+
+
+async def _new(
+    tx: Transaction, recorded: DatasetRelease, told: DatasetRelease, merging: bool
+) -> dict[str, object]:
+    """Returns what is to be changed of a release, as its columns; raises where it cannot be."""
     if merging:
         told = merge(recorded, told)
     check_version(told, recorded.version)
     said = given(normal(told))
-    _check_identity(recorded, said, dataset_id)
+    _check_identity(recorded, said, recorded.dataset.id)
+    if "made_from" in said:
+        said["made_from"] = (
+            await inputs.with_hidden(tx, DatasetRelease, recorded.made_from, told.made_from) or None
+        )
     new = {f: v for f, v in said.items() if f not in KEPT_BY_LEDGER and v != getattr(recorded, f)}
-    if not new:
-        return recorded
-    _check_state(recorded, said, new)
-    await tx.rows(_update(frozenset(new)), {**new, "now": tx.now, "key": told.id})
-    was, stays = recorded.state in SETTLED, new.get("state", recorded.state) in SETTLED
-    if was and not stays:
-        await uncover(tx, dataset_id, held.longest, [recorded.period])
-    if stays and not was:
-        await cover(tx, dataset_id, held.longest, [recorded.period])
-    after = await fetch(tx, told.id)
-    before = journal.differences(recorded, new)
-    await journal.write(tx, [journal.of_release("change", after, held.organisation_id, before)])
-    return after
+    if new:
+        _check_state(recorded, said, new)
+    return {field: listed_json(value) for field, value in new.items()}
 
 
 async def remove(tx: Transaction, id: int, version: int | None = None) -> None:
@@ -76,10 +91,32 @@ async def remove(tx: Transaction, id: int, version: int | None = None) -> None:
         raise Conflict(
             f"release {id} is revision {recorded.revision} of {newest}: delete the later ones first"
         )
+    await inputs.must_be_unused(tx, DatasetRelease, id)
     await tx.rows(DELETE, {"key": id})
     await uncover(tx, dataset_id, held.longest, [recorded.period])
+    if held.widest is not None:
+        await wanted.reckon(tx, dataset_id, held.widest, [recorded.period])
+    await status.refresh(tx, dataset_id, held)
     before = msgspec.json.encode(recorded).decode()
     await journal.write(tx, [journal.of_release("delete", recorded, held.organisation_id, before)])
+
+
+async def _follow(
+    tx: Transaction, dataset_id: int, held: Held, before: State, release: DatasetRelease
+) -> None:
+    """Writes down what follows from another state of a release."""
+    period, widest = release.period, held.widest
+    was, stays = before in SETTLED, release.state in SETTLED
+    if was and not stays:
+        await uncover(tx, dataset_id, held.longest, [period])
+        widest = await wanted.withdraw(tx, dataset_id, widest, {period: release.reason})
+    if stays and not was:
+        await cover(tx, dataset_id, held.longest, [period])
+        if widest is not None:
+            await wanted.loaded(tx, dataset_id, [period])
+    if widest is not None:
+        await wanted.reckon(tx, dataset_id, widest, [period])
+    await status.refresh(tx, dataset_id, held)
 
 
 async def _held(tx: Transaction, id: int) -> tuple[DatasetRelease, Held]:
@@ -91,7 +128,7 @@ async def _held(tx: Transaction, id: int) -> tuple[DatasetRelease, Held]:
     except NotFound:
         # Not that of the dataset: it would tell to which one of somebody else's a release belongs.
         raise NotFound(f"DatasetRelease {id} does not exist") from None
-    return await fetch(tx, id), held
+    return await kept(tx, id), held
 
 
 def _check_identity(recorded: DatasetRelease, said: dict[str, object], dataset_id: int) -> None:

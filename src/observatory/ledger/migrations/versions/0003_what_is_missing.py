@@ -20,6 +20,8 @@ HELD = (
     "late_since",
     "next_look",
     "probed",
+    "probed_whole",
+    "offers",
     "probe_outcome",
     "probe_error",
     "probe_digest",
@@ -29,6 +31,7 @@ HELD = (
 def upgrade() -> None:
     """Creates the tables, and notes the newest settled period of each dataset."""
     op.add_column("datasets", sa.Column("cadence", JSONS))
+    op.add_column("datasets", sa.Column("shrink_guard", BIG))
     op.add_column("datasets", sa.Column("inputs", JSONS, nullable=False, server_default="[]"))
     op.add_column("dataset_releases", sa.Column("made_from", JSONS))
     add_to_holdings()
@@ -40,6 +43,9 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Removes them; the records themselves stay."""
+    on_sqlite = op.get_bind().dialect.name == "sqlite"
+    op.drop_index("ix_datasets_with_inputs" if on_sqlite else "ix_datasets_inputs", "datasets")
+    op.drop_index("ix_dataset_releases_not_current", "dataset_releases")
     for name in ("derivations", "claims", "wanted"):
         op.drop_table(name)
     op.drop_index("ix_holdings_next_look", "holdings")
@@ -48,6 +54,7 @@ def downgrade() -> None:
         op.drop_column("holdings", name)
     op.drop_column("dataset_releases", "made_from")
     op.drop_column("datasets", "inputs")
+    op.drop_column("datasets", "shrink_guard")
     op.drop_column("datasets", "cadence")
 
 
@@ -60,6 +67,8 @@ def add_to_holdings() -> None:
         sa.Column("late_since", MOMENT),
         sa.Column("next_look", MOMENT),
         sa.Column("probed", MOMENT),
+        sa.Column("probed_whole", MOMENT),
+        sa.Column("offers", BIG, nullable=False, server_default="0"),
         sa.Column("probe_outcome", sa.Text),
         sa.Column("probe_error", sa.Text),
         sa.Column("probe_digest", sa.Text),
@@ -144,6 +153,26 @@ def create_derivations() -> None:
         sa.PrimaryKeyConstraint("release_id", "input_id", name="pk_derivations"),
     )
     op.create_index("ix_derivations_input_id", "derivations", ["input_id"])
+    lost = sa.text("state IN ('withdrawn', 'superseded')")
+    op.create_index(
+        "ix_dataset_releases_not_current",
+        "dataset_releases",
+        ["id"],
+        postgresql_where=lost,
+        sqlite_where=lost,
+    )
+    if op.get_bind().dialect.name == "sqlite":
+        op.create_index(
+            "ix_datasets_with_inputs", "datasets", ["id"], sqlite_where=sa.text("inputs <> '[]'")
+        )
+        return
+    op.create_index(
+        "ix_datasets_inputs",
+        "datasets",
+        ["inputs"],
+        postgresql_using="gin",
+        postgresql_ops={"inputs": "jsonb_path_ops"},
+    )
 
 
 def note_newest() -> None:

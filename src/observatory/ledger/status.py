@@ -1,0 +1,149 @@
+"""How it stands with a dataset, kept with each change: so an overview of ten thousand reads one index.
+
+Time alone changes it too, when a period becomes due or late. When it next will is kept beside it, and a clock
+in each server looks at those whose moment has come; that a dataset becomes late, or recovers, is an entry of
+the journal.
+"""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, or_, select, update
+
+from ..records import SETTLED, DatasetStatus, Status
+from . import journal
+from .coverage import among
+from .database import Transaction, row
+from .holdings import Held, hold
+from .statements import Statement
+from .tables import MOMENT, coverage, dataset_releases, holdings, wanted
+
+NOW = bindparam("now", type_=MOMENT)
+W = wanted.c
+MISSING = and_(W.dataset_id == bindparam("dataset"), W.since.is_not(None))
+
+
+class State(NamedTuple):
+    """What is kept: the status, the end of the newest settled period, since when late, and the next look."""
+
+    status: Status
+    newest: datetime | None
+    late_since: datetime | None
+    next_look: datetime | None
+
+
+def _first(column: ColumnElement[datetime], *where: ColumnElement[bool]) -> Any:
+    """Returns the first of some moments, of which an index knows the order."""
+    found = select(column).where(MISSING, column.is_not(None), *where)
+    return found.order_by(W.dataset_id, column).limit(1).scalar_subquery()
+
+
+def _newest() -> Any:
+    mine = coverage.c.dataset_id == bindparam("dataset")
+    run = select(coverage.c.end_date).where(mine).order_by(coverage.c.start_date.desc()).limit(1)
+    releases = dataset_releases.c
+    instant = select(releases.start_date).where(
+        releases.dataset_id == bindparam("dataset"), releases.start_date == releases.end_date, among(SETTLED)
+    )
+    instant = instant.order_by(releases.start_date.desc()).limit(1)
+    return run.scalar_subquery(), instant.scalar_subquery()
+
+
+def _state() -> Select[Any]:
+    # Of what is only due, `since` is the moment at which it became so.
+    is_more = or_(W.late.is_(None), W.since < W.due)
+    told = [
+        holdings.c.widest.is_not(None),
+        holdings.c.probed.is_not(None),
+        holdings.c.horizon,
+        _first(W.late),
+        exists().where(MISSING, W.since <= NOW, is_more),
+        exists().where(MISSING, W.since <= NOW),
+        _first(W.late, W.late > NOW),
+        _first(W.since, W.since > NOW),
+        *_newest(),
+    ]
+    return select(*(one.label(f"told_{at}") for at, one in enumerate(told))).where(
+        holdings.c.dataset_id == bindparam("dataset")
+    )
+
+
+STATE = Statement(_state())
+NOTE = Statement(
+    update(holdings)
+    .where(holdings.c.dataset_id == bindparam("dataset"))
+    .values(**{name: bindparam(name) for name in State._fields})
+)
+DUE = Statement(
+    select(holdings.c.dataset_id)
+    .where(holdings.c.next_look <= NOW)
+    .order_by(holdings.c.next_look)
+    .limit(bindparam("limit"))
+)
+NEWER = Statement(
+    update(holdings)
+    .where(
+        holdings.c.dataset_id == bindparam("dataset"),
+        func.coalesce(holdings.c.newest < bindparam("newest", type_=MOMENT), True),
+    )
+    .values(newest=bindparam("newest", type_=MOMENT))
+)
+
+
+async def newer(tx: Transaction, dataset_id: int, held: Held, end: datetime) -> None:
+    """Notes the end of a period that was recorded, in a dataset of which nothing is wanted."""
+    if held.newest is None or end > held.newest:
+        await tx.rows(NEWER, {"dataset": dataset_id, "newest": end})
+
+
+async def refresh(tx: Transaction, dataset_id: int, held: Held) -> State:
+    """Works out how it stands with a dataset now, and writes it down; the caller holds the dataset."""
+    found = await row(tx, STATE, {"dataset": dataset_id, "now": tx.now})
+    assert found is not None
+    before = State(held.status, held.newest, held.late_since, held.next_look)
+    after = _worked_out(tx.now, *found)
+    if after != before:
+        await tx.rows(NOTE, {"dataset": dataset_id, **after._asdict()})
+    if (before.status == "late") != (after.status == "late"):
+        was, now = ({"status": each.status, "late_since": each.late_since} for each in (before, after))
+        told = [msgspec.json.encode(each).decode() for each in (was, now)]
+        note = journal.Note("change", DatasetStatus, dataset_id, held.organisation_id, dataset_id, *told)
+        await journal.write(tx, [note])
+    return after
+
+
+async def due(tx: Transaction, limit: int) -> list[int]:
+    """Returns datasets whose status may be another by now, the longest overdue first."""
+    return [id for [id] in await tx.rows(DUE, {"now": tx.now, "limit": limit})]
+
+
+async def look(tx: Transaction, dataset_id: int) -> State:
+    """Brings the status of a dataset up to date, whoever did it already."""
+    return await refresh(tx, dataset_id, await hold(tx, dataset_id))
+
+
+def _worked_out(
+    now: datetime,
+    is_wanted: bool,
+    is_probed: bool,
+    horizon: datetime | None,
+    late: datetime | None,
+    is_incomplete: bool,
+    is_due: bool,
+    next_late: datetime | None,
+    next_due: datetime | None,
+    run_end: datetime | None,
+    instant: datetime | None,
+) -> State:
+    newest = max((end for end in (run_end, instant) if end), default=None)
+    moments = [moment for moment in (next_late, next_due, horizon) if moment and moment > now]
+    is_late = late is not None and late <= now
+    status: Status = "complete" if is_wanted or is_probed or horizon else "unknown"
+    if is_late:
+        status = "late"
+    elif is_incomplete:
+        status = "incomplete"
+    elif is_due:
+        status = "due"
+    return State(status, newest, late if is_late else None, min(moments, default=None))
