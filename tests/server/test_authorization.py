@@ -91,6 +91,7 @@ OPERATIONS: dict[str, Row] = {
     "updateDatasetRelease": Row("record", OWNED, 200),
     "deleteDatasetRelease": Row("record", OWNED, 412),
     "adoptReleases": Row("record", OWNED, 200),
+    "receiveLineage": Row("record", ALL, 200),
     "listAccounts": Row("audit", ALL, 200),
     "getAccount": Row("audit", ACCOUNTS, 200),
     "createAccount": Row("administer", (*OWNED, "shared"), 201),
@@ -283,6 +284,7 @@ BODIES: dict[str, Body] = {
     "listMissing": lambda ids, n: {"available": [DAY]},
     "recordDatasetRelease": lambda ids, n: {"dataset": {"id": ids["dataset"]}, **DAY},
     "recordDatasetReleases": lambda ids, n: {"releases": [{"dataset": {"id": ids["dataset"]}, **DAY}]},
+    "receiveLineage": lambda ids, n: {"eventTime": DAY["start_date"], "eventType": "START"},
     "adoptReleases": lambda ids, n: {"periods": [DAY], "evidence": {"rows": 1}, "reason": "r"},
     "createAccount": lambda ids, n: {
         "name": f"ours {n}",

@@ -59,8 +59,8 @@ class Asked(Request[Any, Caller, Any]):
         path = f"{self.method} {self.url.path} ".encode()
         return Token(name, sha256(path + asked).hexdigest())
 
-    async def told(self, kind: type[T]) -> T:
-        """Returns the body as an instance of the kind.
+    async def told(self, kind: type[T], tolerant: bool = False) -> T:
+        """Returns the body as an instance of the kind; `tolerant`, whatever fields of its own it has.
 
         Raises Refused for what is no JSON or not declared as such, Invalid for JSON that is not of the kind.
         """
@@ -69,12 +69,12 @@ class Asked(Request[Any, Caller, Any]):
             # Also what keeps the pages of other sites from posting here: a browser asks before it sends this.
             cure = "send it with Content-Type: application/json"
             raise Refused(f"a body of type {media or 'nothing'!r} is not read: {cure}", status=415)
-        return decode(await self.body(), kind)
+        return decode(await self.body(), kind, tolerant)
 
 
-def decode(body: bytes, kind: type[T]) -> T:
+def decode(body: bytes, kind: type[T], tolerant: bool = False) -> T:
     """Returns a body as an instance of the kind; raises Refused for what is no JSON, Invalid for the rest."""
-    decoder: msgspec.json.Decoder[T] = _decoder(kind)  # type: ignore[arg-type] # a type is hashable
+    decoder: msgspec.json.Decoder[T] = _decoder(kind, tolerant)  # type: ignore[arg-type] # a type is hashable
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -124,8 +124,8 @@ def strict(kind: Any) -> Any:
 
 
 @cache
-def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(strict(kind))
+def _decoder(kind: Any, tolerant: bool) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind if tolerant else strict(kind))
 
 
 def _field(field: msgspec.structs.FieldInfo) -> tuple[Any, ...]:

@@ -34,6 +34,8 @@ from ..records import (
 from .auth import PUBLIC
 from .bodies import JSON, MERGE_PATCH
 from .examples import EXAMPLES
+from .lineage import Received
+from .openlineage import RunEvent
 from .problems import MEDIA
 
 VERSION = "1"
@@ -169,6 +171,8 @@ def exact(document: dict[str, Any], routes: Sequence[BaseRoute]) -> dict[str, An
         Adoption,
         Adopted,
         Kept,
+        RunEvent,
+        Received,
         Problem,
     ]
     _, schemas = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
