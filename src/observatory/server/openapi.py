@@ -16,20 +16,24 @@ from litestar.types import ControllerRouterHandler
 
 from ..errors import Problem
 from ..intervals import Period
+from ..leases import Claiming, Granted, Renewal, Renewed, Return, ToLoad
 from ..records import (
     ACCESS,
     KINDS,
+    LEASES,
     Adopted,
     Adoption,
     Answer,
     Available,
     Batch,
     Coverage,
+    DerivedRelease,
     Entry,
     Grant,
     Kept,
     NewKey,
     Run,
+    StaleRelease,
 )
 from .auth import PUBLIC
 from .bodies import JSON, MERGE_PATCH
@@ -159,20 +163,27 @@ def exact(document: dict[str, Any], routes: Sequence[BaseRoute]) -> dict[str, An
     kinds = [
         *KINDS,
         *ACCESS,
+        *LEASES,
         NewKey,
         Grant,
         Entry,
         Run,
         Period,
         Coverage,
+        DerivedRelease,
+        StaleRelease,
         Answer,
         Batch,
         Available,
         Adoption,
         Adopted,
         Kept,
-        RunEvent,
-        Received,
+        Claiming,
+        ToLoad,
+        Granted,
+        Renewal,
+        Renewed,
+        Return,
         Problem,
     ]
     _, schemas = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")

@@ -1,0 +1,169 @@
+"""Granting: who claims takes what is missing and free, and waits for nobody.
+
+It locks rows of periods, and passes over those that others have locked, who are taking or recording them. It
+then waits for nothing else, so nobody who waits for it, as whoever records just then, is waited for.
+"""
+
+from datetime import datetime, timedelta
+from functools import cache
+
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Text,
+    Update,
+    and_,
+    bindparam,
+    case,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+
+from ..errors import Invalid, NotFound
+from ..intervals import EVER, Period, merge
+from ..leases import Claiming, Granted, Order, ToLoad
+from ..records import Claim, Dataset, is_given
+from ..rules import period
+from . import fences, journal
+from .coverage import reaching
+from .database import Transaction, row
+from .fences import COLUMNS, RUNS, Owned
+from .rights import must_act
+from .statements import GIVEN, GIVEN_ON_SQLITE, Statement, Values, among
+from .tables import MOMENT, claims, datasets, holdings, wanted, workflows
+
+NOW: ColumnElement[datetime] = bindparam("now", type_=MOMENT)
+MICROSECOND, NOTHING = timedelta(microseconds=1), timedelta()
+
+
+def why() -> ColumnElement[str]:
+    """Returns the reason for which a period is missing that nobody holds."""
+    w = wanted.c
+    reasons: list[tuple[ColumnElement[bool], str]] = [
+        (w.failures > literal_column("0"), "failed"),
+        (w.withdrawn.is_not(None), "withdrawn"),
+        (w.restated.is_not(None), "restated"),
+        (w.late <= NOW, "late"),
+        (and_(w.first_seen.is_not(None), w.gone.is_(None)), "offered"),
+    ]
+    told: list[tuple[ColumnElement[bool], ColumnElement[str]]] = [
+        (when, literal_column(f"'{reason}'")) for when, reason in reasons
+    ]
+    return case(*told, else_=literal_column("'expected'"))
+
+
+# In the order of the fields of ToLoad.
+FACTS = ("start_date", "end_date", "version_label", "published", "size", "digest", "extras")
+TO_LOAD = [*(wanted.c[name] for name in FACTS), why().label("why"), wanted.c.failures, wanted.c.error]
+HELD = and_(wanted.c.claim_id == bindparam("claim"), wanted.c.claimed_until.is_not(None))
+
+
+def of_given(given: FromClause) -> ColumnElement[bool]:
+    """Returns the condition that a row is that of a given period of the dataset."""
+    w = wanted.c
+    same = and_(w.start_date == given.c.start_date, w.end_date == given.c.end_date)
+    return and_(w.dataset_id == bindparam("dataset"), same)
+
+
+def _grant(given: FromClause) -> Update:
+    w = wanted.c
+    ran_out = w.claimed_until.is_not(None)
+    holder = select(claims.c.holder).where(claims.c.id == w.claim_id).scalar_subquery()
+    error = literal_column("'the claim of '", Text) + holder + literal_column("' ran out'", Text)
+    granted = (
+        update(wanted)
+        .where(of_given(given))
+        .values(
+            claim_id=bindparam("claim"),
+            claimed_until=bindparam("until", type_=MOMENT),
+            failures=w.failures + case((ran_out, literal_column("1")), else_=literal_column("0")),
+            error=case((ran_out, error), else_=w.error),
+        )
+    )
+    return granted.returning(*TO_LOAD)
+
+
+# The dataset stays until the claim is there; nobody else waits for that.
+LOOK = Statement(
+    select(datasets.c.name, workflows.c.organisation_id, holdings.c.widest)
+    .join_from(datasets, workflows)
+    .outerjoin(holdings, holdings.c.dataset_id == datasets.c.id)
+    .where(datasets.c.id == bindparam("dataset"))
+    .with_for_update(read=True, key_share=True, of=datasets)
+)
+BEGIN = Statement(
+    insert(claims)
+    .values({c.name: bindparam(c.name) for c in claims.c if c.name != "id"})
+    .returning(claims.c.id)
+)
+GRANT = Statement(_grant(GIVEN), _grant(GIVEN_ON_SQLITE))
+
+
+async def claim(tx: Transaction, told: Claiming) -> Granted:
+    """Grants some of the missing periods of a dataset, as far as there are any that nobody holds."""
+    dataset_id = told.dataset.id
+    if not is_given(dataset_id):
+        raise Invalid("a claim is on the periods of a dataset", {"dataset.id": "is required"})
+    span = _span(told)
+    found = await row(tx, LOOK, {"dataset": dataset_id})
+    if found is None or not tx.by.sees(found[1]):
+        raise NotFound(f"Dataset {dataset_id} does not exist")
+    name, organisation_id, widest = found
+    must_act(tx, organisation_id, f"dataset {name!r}")
+    free = await _free(tx, told, span, widest) if widest is not None else []
+    if not free:
+        return Granted(None, [])
+    until = tx.now + timedelta(seconds=told.seconds)
+    made = Claim(created=tx.now, modified=tx.now, version=1, until=until, ended=None, periods=len(free))
+    made.holder, made.dataset = told.holder or tx.by.account, Dataset(id=dataset_id, name=name)
+    values = {c.name: getattr(made, c.name) for c in COLUMNS if c.name != "id"}
+    owner = {"dataset_id": dataset_id, "account_id": tx.by.account_id}
+    [[made.id]] = await tx.rows(BEGIN, values | owner)
+    asked = {"claim": made.id, "until": until, "now": tx.now, "dataset": dataset_id, "given": free}
+    granted = [ToLoad(*one) for one in await tx.rows(GRANT, asked)]
+    granted.sort(key=lambda one: (one.start_date, one.end_date))
+    runs = merge(free)[:RUNS]
+    await journal.write(tx, [fences.noted("create", Owned(made, organisation_id), runs=runs)])
+    return Granted(made, granted)
+
+
+async def _free(tx: Transaction, told: Claiming, span: Period | None, widest: int) -> list[Period]:
+    """Returns the periods to grant, which are locked from here on."""
+    asked: Values = {"dataset": told.dataset.id, "now": tx.now, "limit": told.limit}
+    asked["reasons"] = list(told.reasons or [])
+    if span:
+        asked |= {"reach": reaching(span, widest), "start": span.start_date}
+        asked["end"] = span.end_date + (MICROSECOND if span.is_instant else NOTHING)
+    statement = _pick(told.order, span is not None, told.reasons is not None)
+    return [Period(start, end) for start, end in await tx.rows(statement, asked)]
+
+
+def _span(told: Claiming) -> Period | None:
+    if told.start_date is None and told.end_date is None:
+        return None
+    return period(Period(told.start_date or EVER.start_date, told.end_date or EVER.end_date))
+
+
+@cache
+def _pick(order: Order, in_span: bool, for_reasons: bool) -> Statement:
+    w = wanted.c
+    found = select(w.start_date, w.end_date).where(
+        w.dataset_id == bindparam("dataset"),
+        w.since <= NOW,
+        or_(w.claimed_until.is_(None), w.claimed_until <= NOW),
+        or_(w.retry_at.is_(None), w.retry_at <= NOW),
+    )
+    if in_span:
+        start: ColumnElement[datetime] = bindparam("start", type_=MOMENT)
+        found = found.where(w.start_date >= bindparam("reach"), w.start_date < bindparam("end"))
+        found = found.where(or_(w.end_date > start, w.start_date >= start))
+    places = (w.start_date, w.end_date)
+    found = found.order_by(*(places if order == "oldest" else (place.desc() for place in places)))
+    # What somebody else is taking at this moment is passed over, and not waited for.
+    found = found.limit(bindparam("limit")).with_for_update(skip_locked=True)
+    if not for_reasons:
+        return Statement(found)
+    return Statement(*(found.where(among(why(), "reasons", sqlite)) for sqlite in (False, True)))
