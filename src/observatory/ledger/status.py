@@ -35,18 +35,17 @@ class State(NamedTuple):
 
 def _first(column: ColumnElement[datetime], *where: ColumnElement[bool]) -> Any:
     """Returns the first of some moments, of which an index knows the order."""
-    found = select(column).where(MISSING, column.is_not(None), *where)
-    return found.order_by(W.dataset_id, column).limit(1).scalar_subquery()
+    return select(func.min(column)).where(MISSING, column.is_not(None), *where).scalar_subquery()
 
 
 def _newest() -> Any:
     mine = coverage.c.dataset_id == bindparam("dataset")
-    run = select(coverage.c.end_date).where(mine).order_by(coverage.c.start_date.desc()).limit(1)
+    last = select(func.max(coverage.c.start_date)).where(mine).scalar_subquery()
+    run = select(coverage.c.end_date).where(mine, coverage.c.start_date == last)
     releases = dataset_releases.c
-    instant = select(releases.start_date).where(
+    instant = select(func.max(releases.start_date)).where(
         releases.dataset_id == bindparam("dataset"), releases.start_date == releases.end_date, among(SETTLED)
     )
-    instant = instant.order_by(releases.start_date.desc()).limit(1)
     return run.scalar_subquery(), instant.scalar_subquery()
 
 

@@ -90,10 +90,14 @@ def is_settled() -> ColumnElement[bool]:
 def _is_covered() -> ColumnElement[bool]:
     """Returns the condition that one run covers the whole of a wanted period."""
     # Runs are disjoint, so only the last that begins no later can.
-    last = select(coverage.c.end_date).where(
-        coverage.c.dataset_id == wanted.c.dataset_id, coverage.c.start_date <= wanted.c.start_date
+    earlier = coverage.alias("earlier")
+    last = select(func.max(earlier.c.start_date)).where(
+        earlier.c.dataset_id == wanted.c.dataset_id, earlier.c.start_date <= wanted.c.start_date
     )
-    end = last.order_by(coverage.c.start_date.desc()).limit(1).scalar_subquery()
+    run = select(coverage.c.end_date).where(
+        coverage.c.dataset_id == wanted.c.dataset_id, coverage.c.start_date == last.scalar_subquery()
+    )
+    end = run.scalar_subquery()
     return and_(wanted.c.start_date < wanted.c.end_date, func.coalesce(end >= wanted.c.end_date, False))
 
 
