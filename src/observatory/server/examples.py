@@ -29,6 +29,24 @@ _ENTRY |= {"before": {"row_count": 2715}, "after": _RELEASE, "request": "5f1c0a9
 _CONFLICT = {"title": "Conflict", "status": 409, "fields": {"row_count": "is 2716 in the book, not 2717"}}
 _CONFLICT |= {"detail": "release 7 of this period is in the book with other facts"}
 
+# Of OpenLineage, an event and all that is nested in it.
+_PARTITION: dict[str, Any] = {"identifier": None, "dimensions": {"date": "2026-01-01"}}
+_CONDITION: dict[str, Any] = {"type": "partition", "partitions": [_PARTITION]}
+_SUBSET: dict[str, Any] = {"outputCondition": _CONDITION}
+_OUTPUT_FACETS: dict[str, Any] = {"subset": _SUBSET, "outputStatistics": {"rowCount": 2716}}
+_DATASET_FACETS: dict[str, Any] = {"version": {"datasetVersion": "2026-01"}}
+_NAMED = {"namespace": "observatory://Curtin%20Press", "name": "book_sales/book_sales"}
+_OUTPUT = {**_NAMED, "facets": _DATASET_FACETS, "outputFacets": _OUTPUT_FACETS}
+_NOMINAL = {"nominalStartTime": "2026-01-01T00:00:00Z", "nominalEndTime": "2026-02-01T00:00:00Z"}
+_AIRFLOW: dict[str, Any] = {"dag": {"dag_id": "book_sales"}, "dagRun": {"run_id": _RUN["run_id"]}}
+_AIRFLOW |= {"task": {"task_id": "load"}, "taskInstance": {"map_index": None, "log_url": None}}
+_RUN_FACETS = {"nominalTime": _NOMINAL, "airflow": _AIRFLOW}
+_EVENT_RUN = {"runId": "01a20215-6606-7d1c-a4ad-05cddef1e176", "facets": _RUN_FACETS}
+_JOB = {"namespace": "airflow", "name": "book_sales.load"}
+_EVENT = {"eventTime": "2026-02-03T06:00:00Z", "eventType": "COMPLETE", "run": _EVENT_RUN, "job": _JOB}
+_TAKEN = {**_NAMED, "status": "recorded", "dataset_id": 1, "release_id": 7, **_PERIOD}
+_EXPIRED = {**_PERIOD, "why": "release 7 of this period is expired in the book"}
+
 EXAMPLES: dict[str, dict[str, Any]] = {
     "Organisation": _ORGANISATION,
     "WorkflowType": _WORKFLOW_TYPE,
@@ -43,6 +61,34 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "Batch": {"releases": [_NEW], "atomic": True},
     "Answer": {"status": 201, "release": _RELEASE},
     "Available": {"available": [_PERIOD]},
+    "Adoption": {
+        "span": {"start_date": "2025-01-01T00:00:00Z", "end_date": "2026-01-01T00:00:00Z"},
+        "step": "month",
+        "evidence": {"table": "press.sales.book_sales", "rows": 32592, "by": "Ann"},
+        "reason": "loaded before there was a book",
+    },
+    "Kept": _EXPIRED,
+    "Adopted": {"recorded": 11, "there_already": 0, "in_conflict": 1, "conflicts": [_EXPIRED]},
+    "RunEvent": {**_EVENT, "outputs": [_OUTPUT]},
+    "EventRun": _EVENT_RUN,
+    "RunFacets": _RUN_FACETS,
+    "NominalTime": _NOMINAL,
+    "Airflow": _AIRFLOW,
+    "AirflowDag": _AIRFLOW["dag"],
+    "AirflowDagRun": _AIRFLOW["dagRun"],
+    "AirflowTask": _AIRFLOW["task"],
+    "AirflowTaskInstance": _AIRFLOW["taskInstance"],
+    "Job": _JOB,
+    "Output": _OUTPUT,
+    "DatasetFacets": _DATASET_FACETS,
+    "Version": _DATASET_FACETS["version"],
+    "OutputFacets": _OUTPUT_FACETS,
+    "OutputStatistics": _OUTPUT_FACETS["outputStatistics"],
+    "Subset": _SUBSET,
+    "Expression": _CONDITION,
+    "Partition": _PARTITION,
+    "Taken": _TAKEN,
+    "Received": {"recorded": 1, "outputs": [_TAKEN], "why": ""},
     "Account": _ACCOUNT,
     "Grant": {"role": "writer", "organisation_id": 1},
     "Key": _KEY,
