@@ -176,6 +176,8 @@ def exact(document: dict[str, Any], routes: Sequence[BaseRoute]) -> dict[str, An
         Batch,
         Available,
         Adoption,
+        Received,
+        RunEvent,
         Adopted,
         Kept,
         Claiming,
