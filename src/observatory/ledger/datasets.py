@@ -11,6 +11,7 @@ from typing import Any
 
 from ..access import NOWHERE, organisation_of
 from ..errors import ObservatoryError
+from ..policies import cadence
 from ..records import Dataset, is_given, unset
 from . import catalogue, journal
 from .database import Transaction
@@ -50,6 +51,7 @@ async def listed(
 async def create(tx: Transaction, record: Dataset) -> Dataset:
     """Stores a new dataset and returns the whole of it."""
     values = await catalogue.new_values(tx, record)
+    _check_cadence(tx, values)
     id = await catalogue.inserted(tx, Dataset, {**values, "address": ""})
     created = await catalogue.fetch(tx, Dataset, id)
     _must_write(tx, organisation_of(created))
@@ -64,6 +66,7 @@ async def create(tx: Transaction, record: Dataset) -> Dataset:
 async def change(tx: Transaction, record: Dataset, merging: bool = False) -> Dataset:
     """Changes the fields that are given, and no other, and returns the whole record, as catalogue.change."""
     before, values = await catalogue.to_change(tx, record, merging)
+    _check_cadence(tx, values)
     if is_given(record.address):
         _must_write(tx, organisation_of(before))
     if "address" in values:
@@ -85,6 +88,11 @@ async def remove(tx: Transaction, kind: type[Dataset], id: int, version: int | N
     told = journal.told(_noted(tx, before))
     note = journal.of_record("delete", before, organisation_of(before), told)
     await journal.catalogue_changed(tx, note)
+
+
+def _check_cadence(tx: Transaction, values: Mapping[str, Any]) -> None:
+    if told := values.get("cadence"):
+        cadence.check(told, tx.now)
 
 
 def _shown(tx: Transaction, dataset: Dataset) -> Dataset:
