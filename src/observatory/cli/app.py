@@ -13,6 +13,7 @@ from .adopting import adopt
 from .catalogue import apply, export
 from .catalogue.entries import KINDS
 from .database import database, load_all
+from .derived import derived, stale
 from .journal import journal
 from .login import login, logout, whoami
 from .missing import missing
@@ -25,7 +26,7 @@ from .withdrawing import withdraw
 HELP = """The book that knows which data exists, which is missing, and why.
 
 Ends with 0 when it is done, 1 when the book refused or was not reached, 2 when the command or a file is
-wrong, 3 when something is missing.
+wrong, 3 when something is missing or stale.
 """
 
 NO_KEY = "`observatory login` keeps another key; `observatory database key` makes one where the database is"
@@ -73,8 +74,10 @@ for kind in KINDS:
     app.add_typer(resource(kind), name=kind.path)
 releases.command()(withdraw)
 releases.command()(missing)
+releases.command()(derived)
 app.add_typer(releases, name="releases")
 app.command()(coverage)
+app.command()(stale)
 app.command()(adopt)
 app.command()(apply)
 app.command()(export)

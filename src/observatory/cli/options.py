@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from ..client import ObservatoryApi
-from ..records import KINDS, Record, relations
+from ..records import KINDS, Cadence, Record, relations
 from .keys import WrongUsage, fields_of, find, key_form, plural, singular, words
 from .times import typed_time
 
@@ -25,6 +25,8 @@ FIELDS = {
     "service": "What stores it, such as bigquery or duckdb.",
     "address": "Where it is there, such as project.dataset.table.",
     "extras": "What else is kept of it, as a JSON object.",
+    "cadence": "When periods of it are expected, as a JSON object with cron and expected_from.",
+    "shrink_guard": "How many percent of its offers a source may withdraw at once.",
 }
 
 BY_ID = {f"{singular(kind)}_id": kind for kind in KINDS}
@@ -45,8 +47,13 @@ def options_of(kind: type[Record]) -> list[Parameter]:
         elif field == "tags":
             made.append(option("tags", str, "Its tags, with commas between them.", metavar="TAG,TAG"))
             made.append(option("tag", list[str], "One of its tags; may be repeated.", metavar="TAG"))
-        elif field == "extras":
-            made.append(option("extras", str, FIELDS[field], metavar="JSON"))
+        elif field in ("extras", "cadence"):
+            made.append(option(field, str, FIELDS[field], metavar="JSON"))
+        elif field == "shrink_guard":
+            made.append(option(field, int, FIELDS[field], min=0, max=100, metavar="PERCENT"))
+        elif field == "inputs":
+            help = "The id of a dataset that it is made from; may be repeated."
+            made.append(option("input_id", list[int], help, min=1, metavar="ID"))
         elif choices := _choices(kind, field):
             made.append(option(field, Literal[(*choices, NONE)], FIELDS[field]))
         else:
@@ -79,6 +86,10 @@ def record_said(api: ObservatoryApi, kind: type[Record], said: Said) -> Record:
     if "tags" in given or "tag" in given:
         listed = [tag.strip() for tag in given.get("tags", "").split(",") if tag.strip()]
         fields["tags"] = json.dumps([*listed, *given.get("tag", [])], ensure_ascii=False)
+    if "input_id" in given:
+        fields["inputs"] = given["input_id"]
+    if "cadence" in given:
+        fields["cadence"] = msgspec.convert(json_object("--cadence", given["cadence"]), Cadence)
     if "extras" in given:
         fields["extras"] = json_object("--extras", given["extras"])
     fields |= {field: None for field in fields if fields[field] == NONE and _choices(kind, field)}

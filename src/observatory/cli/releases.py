@@ -15,7 +15,7 @@ from .resources import complete
 from .tables import Output, write_json, write_record, write_records, write_table
 from .times import Since, Until, typed_time
 
-SHORT = "Releases of a dataset: list, get, add, withdraw, missing."
+SHORT = "Releases of a dataset: list, get, add, withdraw, missing, derived."
 releases = typer.Typer(no_args_is_help=True, help=DatasetRelease.__doc__, short_help=SHORT)
 
 FIELDS = ["id", "start_date", "end_date", "state", "revision", "version_label", "row_count", "reason"]

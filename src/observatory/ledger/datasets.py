@@ -13,7 +13,7 @@ from ..access import NOWHERE, organisation_of
 from ..errors import ObservatoryError
 from ..policies import cadence
 from ..records import Dataset, is_given, unset
-from . import catalogue, journal
+from . import catalogue, inputs, journal
 from .database import Transaction
 from .reencrypt import SEAL, place, sealed
 from .rights import READ_ADDRESS, WRITE_ADDRESS, denied
@@ -23,7 +23,8 @@ LOST = "hmac:lost"  # stands for an address whose key is not in the ring any mor
 
 async def fetch(tx: Transaction, kind: type[Dataset], id: int) -> Dataset:
     """Returns a dataset, with its address if the caller may read it."""
-    return _shown(tx, await catalogue.fetch(tx, kind, id))
+    [found] = await _shown(tx, [await catalogue.fetch(tx, kind, id)])
+    return found
 
 
 async def listed(
@@ -45,13 +46,14 @@ async def listed(
             raise denied(tx, READ_ADDRESS, None, "ask for datasets by their address")
         wanted = {**asked, "address": _known_as(tx, asked["address"])}
         found = await catalogue.listed(tx, kind, limit, after, wanted, ("read", READ_ADDRESS))
-    return [_shown(tx, dataset) for dataset in found]
+    return await _shown(tx, found)
 
 
 async def create(tx: Transaction, record: Dataset) -> Dataset:
     """Stores a new dataset and returns the whole of it."""
     values = await catalogue.new_values(tx, record)
     _check_cadence(tx, values)
+    await inputs.must_be_there(tx, Dataset, values["inputs"])
     id = await catalogue.inserted(tx, Dataset, {**values, "address": ""})
     created = await catalogue.fetch(tx, Dataset, id)
     _must_write(tx, organisation_of(created))
@@ -60,7 +62,8 @@ async def create(tx: Transaction, record: Dataset) -> Dataset:
     created.address = kept["address"]
     note = journal.of_record("create", _noted(tx, created), organisation_of(created))
     await journal.catalogue_changed(tx, note)
-    return _shown(tx, created)
+    [answer] = await _shown(tx, [created])
+    return answer
 
 
 async def change(tx: Transaction, record: Dataset, merging: bool = False) -> Dataset:
@@ -71,20 +74,31 @@ async def change(tx: Transaction, record: Dataset, merging: bool = False) -> Dat
         _must_write(tx, organisation_of(before))
     if "address" in values:
         values |= _resealed(tx, before, values.pop("address"))
-    if not values:
-        return _shown(tx, before)
-    await catalogue.updated(tx, Dataset, record.id, values)
-    after = await catalogue.fetch(tx, Dataset, record.id)
+    if is_given(record.inputs):
+        values = await _with_inputs(tx, before, record, values)
+    after = await _changed(tx, before, values) if values else before
+    [answer] = await _shown(tx, [after])
+    return answer
+
+
+async def _changed(tx: Transaction, before: Dataset, values: dict[str, Any]) -> Dataset:
+    """Changes these columns, writes the entry of it, and returns the whole dataset."""
+    await catalogue.updated(tx, Dataset, before.id, values)
+    if "inputs" in values:
+        await inputs.must_not_circle(tx, Dataset, before.id)
+    after = await catalogue.fetch(tx, Dataset, before.id)
     changed = [catalogue.field_of(before, column) for column in values if column != "address_digest"]
     was = journal.differences(_noted(tx, before), changed)
     note = journal.of_record("change", _noted(tx, after), organisation_of(before), was)
     await journal.catalogue_changed(tx, note)
-    return _shown(tx, after)
+    return after
 
 
 async def remove(tx: Transaction, kind: type[Dataset], id: int, version: int | None = None) -> None:
-    """Removes a dataset; raises Conflict while releases refer to it."""
+    """Removes a dataset; raises Conflict while releases refer to it, or another one is made from it."""
     before = await catalogue.removed(tx, kind, id, version)
+    # Only now is it sure that nobody begins to refer to it; what is raised here undoes the rest.
+    await inputs.must_be_unused(tx, Dataset, id)
     told = journal.told(_noted(tx, before))
     note = journal.of_record("delete", before, organisation_of(before), told)
     await journal.catalogue_changed(tx, note)
@@ -95,11 +109,22 @@ def _check_cadence(tx: Transaction, values: Mapping[str, Any]) -> None:
         cadence.check(told, tx.now)
 
 
-def _shown(tx: Transaction, dataset: Dataset) -> Dataset:
-    """Returns a dataset as the caller may see it."""
-    may = tx.by.may(READ_ADDRESS, organisation_of(dataset))
-    dataset.address = tx.ring.unseal(dataset.address, place(dataset.id)) if may else unset
-    return dataset
+async def _with_inputs(
+    tx: Transaction, before: Dataset, told: Dataset, values: dict[str, Any]
+) -> dict[str, Any]:
+    """Returns the columns that are to be changed, with what the dataset is made from, if that is another."""
+    await inputs.must_be_there(tx, Dataset, told.inputs)
+    kept = await inputs.with_hidden(tx, Dataset, before.inputs, told.inputs)
+    others = {column: value for column, value in values.items() if column != "inputs"}
+    return others if kept == before.inputs else {**others, "inputs": kept}
+
+
+async def _shown(tx: Transaction, found: list[Dataset]) -> list[Dataset]:
+    """Returns datasets as the caller may see them."""
+    for dataset in found:
+        may = tx.by.may(READ_ADDRESS, organisation_of(dataset))
+        dataset.address = tx.ring.unseal(dataset.address, place(dataset.id)) if may else unset
+    return await inputs.shown(tx, found)
 
 
 def _noted(tx: Transaction, dataset: Dataset) -> Dataset:

@@ -7,8 +7,20 @@ is not answered, and stays as it is when the others are told anew.
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, delete, func, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    Insert,
+    Select,
+    bindparam,
+    cast,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+)
 
 from ..errors import Conflict, NotFound, Unavailable
 from ..records import Dataset, DatasetRelease, Entry, R, Record, kind_of
@@ -113,6 +125,12 @@ async def derive_anew(tx: Transaction, release: DatasetRelease) -> None:
     await must_not_circle(tx, DatasetRelease, release.id)
 
 
+async def derive_all(tx: Transaction, dataset_id: int) -> None:
+    """Writes down anew what the releases of a dataset are made from, as they say themselves."""
+    await tx.rows(FORGET_ALL, {"dataset": dataset_id})
+    await tx.rows(DERIVE_ALL, {"dataset": dataset_id})
+
+
 async def must_not_circle(tx: Transaction, kind: type[Record], id: int) -> None:
     """Raises Conflict, and tells the way, where something would be made from itself; it is written already.
 
@@ -208,7 +226,24 @@ def _above_release() -> Select[tuple[int, int]]:
     return rows.join_from(above, derivations, derivations.c.release_id == above.c.id)
 
 
+def _said(sqlite: bool) -> Insert:
+    column: ColumnElement[Any] = dataset_releases.c.made_from
+    each = func.json_each if sqlite else func.jsonb_array_elements_text
+    said = each(column).table_valued("value", joins_implicitly=True)
+    rows = select(dataset_releases.c.id, cast(said.c.value, BIG)).select_from(dataset_releases, said)
+    rows = rows.where(dataset_releases.c.dataset_id == bindparam("dataset"), column.is_not(None))
+    return insert(derivations).from_select(["release_id", "input_id"], rows)
+
+
 ABOVE = Statement(_above_release())
+FORGET_ALL = Statement(
+    delete(derivations).where(
+        derivations.c.release_id.in_(
+            select(dataset_releases.c.id).where(dataset_releases.c.dataset_id == bindparam("dataset"))
+        )
+    )
+)
+DERIVE_ALL = Statement(_said(sqlite=False), _said(sqlite=True))
 
 
 @cache

@@ -15,6 +15,7 @@ from ..records import SETTLED
 from .coverage import LONGER, PUT, microseconds
 from .database import Transaction
 from .holdings import hold
+from .inputs import derive_all
 from .statements import Statement
 from .tables import BIG, MOMENT, coverage
 from .tables import dataset_releases as table
@@ -50,7 +51,9 @@ def runs(periods: Iterable[Period]) -> Iterator[Period]:
 
 
 async def repair(tx: Transaction, dataset_id: int) -> None:
-    """Counts the coverage of a dataset and the length of its longest period anew, and writes them down.
+    """Writes down anew what follows from the releases of a dataset.
+
+    That is its coverage, the length of its longest period, and what is looked up of what they are made from.
 
     Nobody records into the dataset meanwhile.
     """
@@ -68,6 +71,7 @@ async def repair(tx: Transaction, dataset_id: int) -> None:
         place = (found[-1][0], found[-1][1], found[-1][2])
     await _put(tx, dataset_id, last)
     await tx.rows(LONGER, {"dataset": dataset_id, "longest": longest})
+    await derive_all(tx, dataset_id)
 
 
 def _beginning() -> tuple[Any, Any]:

@@ -10,7 +10,7 @@ from datetime import datetime
 from heapq import merge
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import msgspec
 from sqlalchemy import (
@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    cast,
     func,
     literal,
     not_,
@@ -33,7 +34,7 @@ from ..records import SETTLED, State
 from .coverage import microseconds
 from .recount import runs
 from .snapshot import current_version, snapshot, streamed
-from .tables import JSONS, MOMENT, coverage, dataset_releases, holdings, metadata
+from .tables import JSONS, MOMENT, coverage, dataset_releases, derivations, holdings, metadata
 
 # A time as SQLite keeps it: of fixed width, in UTC.
 FORM = "####-##-##T##:##:##.######+00:00".replace("#", "[0-9]")
@@ -41,6 +42,7 @@ EXAMPLES = 10  # of faults of one sort that are told
 WRITTEN_AS_JSON = ("tags", "grants", "before", "after")  # texts that are JSON all the same
 
 Moment = Callable[[Any], datetime]
+T = TypeVar("T", bound=tuple[Any, ...])
 
 
 class Release(NamedTuple):
@@ -99,6 +101,7 @@ def check_on(connection: Connection, version: str) -> Report:
     # Where a time cannot be read, nothing can be counted.
     if "values" not in report.found:
         _check_releases(connection, datetime.fromisoformat if on_sqlite else _as_it_is, report)
+        _check_derivations(connection, report)
     return report
 
 
@@ -177,6 +180,28 @@ def _check_releases(connection: Connection, moment: Moment, report: Report) -> N
             report.add("longest", f"dataset {dataset_id}: the longest period has {said}")
 
 
+def _check_derivations(connection: Connection, report: Report) -> None:
+    """Looks whether what is looked up of releases is what they say they were made from, and is there."""
+    key, used = derivations.c.release_id, derivations.c.input_id
+    releases = dataset_releases.c
+    joined = select(key, used, releases.dataset_id).join_from(
+        derivations, dataset_releases, releases.id == key
+    )
+    kept = streamed(connection, joined.order_by(key, used))
+    made = select(releases.id, releases.dataset_id, cast(releases.made_from, Text))
+    told = streamed(connection, made.where(releases.made_from.is_not(None)).order_by(releases.id))
+    said = (
+        (id, input_id, of) for id, of, text in told for input_id in sorted(msgspec.json.decode(text) or ())
+    )
+    for (id, input_id, dataset_id), is_kept in _differences(kept, said):
+        report.differ.add(dataset_id)
+        what = "is kept as made" if is_kept else "is not kept as made"
+        report.add("derivations", f"release {id} {what} from {input_id}, and says otherwise")
+    gone = select(key, used).outerjoin(dataset_releases, releases.id == used).where(releases.id.is_(None))
+    for id, input_id in streamed(connection, gone):
+        report.add("derivations", f"release {id} was made from {input_id}, which is not there")
+
+
 def _releases(connection: Connection, moment: Moment) -> Iterator[Release]:
     columns = [dataset_releases.c[name] for name in Release._fields]
     for dataset_id, start, end, *rest in streamed(connection, select(*columns).order_by(*columns[:4])):
@@ -225,12 +250,10 @@ def _kept(connection: Connection, moment: Moment) -> Iterator[tuple[int, datetim
         yield dataset_id, moment(start), moment(end)
 
 
-def _differences(
-    kept: Iterator[tuple[int, datetime, datetime]], counted: Iterator[tuple[int, datetime, datetime]]
-) -> Iterator[tuple[tuple[int, datetime, datetime], bool]]:
-    """Yields the runs that are on one side only, and whether that is what is kept; both are in order."""
-    sides = merge(((run, True) for run in kept), ((run, False) for run in counted))
-    for run, found in groupby(sides, itemgetter(0)):
+def _differences(kept: Iterator[T], counted: Iterator[T]) -> Iterator[tuple[T, bool]]:
+    """Yields the rows that are on one side only, and whether that is what is kept; both are in order."""
+    sides = merge(((one, True) for one in kept), ((one, False) for one in counted))
+    for one, found in groupby(sides, itemgetter(0)):
         on = [is_kept for _, is_kept in found]
         if len(on) == 1:
-            yield run, on[0]
+            yield one, on[0]

@@ -57,6 +57,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "DatasetRelease": _RELEASE,
     "Run": _RUN,
     "Period": _PERIOD,
+    "DerivedRelease": {"release": _RELEASE, "depth": 1, "stale": False},
+    "StaleRelease": {"release": _RELEASE, "inputs": [3]},
     "Coverage": {"runs": [_PERIOD], "gaps": [], "instants": 0},
     "Batch": {"releases": [_NEW], "atomic": True},
     "Answer": {"status": 201, "release": _RELEASE},

@@ -26,7 +26,7 @@ from .source import Source
 KINDS: tuple[type[Record], ...] = (Organisation, WorkflowType, TableType, DatasetType, Workflow, Dataset)
 SECTIONS = {plural(kind): kind for kind in KINDS}
 # What a new record need not say; the ledger has a value for it.
-OPTIONAL = ("tags", "extras", "granularity")
+OPTIONAL = ("tags", "extras", "granularity", "cadence", "shrink_guard", "inputs")
 
 
 class Entry(NamedTuple):
