@@ -14,6 +14,7 @@ from .catalogue import apply, export
 from .catalogue.entries import KINDS
 from .database import database, load_all
 from .derived import derived, stale
+from .importing import adopt_from
 from .journal import journal
 from .login import login, logout, whoami
 from .missing import missing
@@ -79,6 +80,7 @@ app.add_typer(releases, name="releases")
 app.command()(coverage)
 app.command()(stale)
 app.command()(adopt)
+app.add_typer(adopt_from, name="adopt-from")
 app.command()(apply)
 app.command()(export)
 app.command(name="import")(load_all)
