@@ -28,7 +28,7 @@ from ..rules import period
 from . import fences, journal
 from .database import Transaction, row
 from .fences import COLUMNS, RUNS, Owned
-from .granting import HELD, NOW, TO_LOAD, of_given
+from .granting import HELD, LOCKED, NOW, held, of_given
 from .holdings import hold, must_exist
 from .releases import How, record_all
 from .rights import must_act
@@ -64,8 +64,6 @@ ALL = ALL.join_from(claims, datasets, claims.c.dataset_id == datasets.c.id).join
 ONE = Statement(ALL.where(claims.c.id == bindparam("claim")))
 FAILED = Statement(_failed(GIVEN), _failed(GIVEN_ON_SQLITE))
 FREED = Statement(_freed(GIVEN), _freed(GIVEN_ON_SQLITE))
-_OF_CLAIM = select(*TO_LOAD).where(HELD).order_by(wanted.c.start_date, wanted.c.end_date)
-OF_CLAIM, LOCKED = Statement(_OF_CLAIM), Statement(_OF_CLAIM.with_for_update())
 LEFT = Statement(select(func.count()).where(wanted.c.claim_id == bindparam("claim")))
 LONGER = Statement(update(wanted).where(HELD).values(claimed_until=bindparam("until")))
 RENEWED = Statement(
@@ -83,7 +81,7 @@ async def again(tx: Transaction, id: int | None) -> Granted | None:
         made = await fetch(tx, id)
     except NotFound:
         return None
-    return Granted(made, await _held(tx, id, OF_CLAIM))
+    return Granted(made, await held(tx, id))
 
 
 async def renew(tx: Transaction, id: int, seconds: int) -> Renewed:
@@ -93,10 +91,10 @@ async def renew(tx: Transaction, id: int, seconds: int) -> Renewed:
     answered as it is. Raises Conflict where others have taken over all that it held.
     """
     owned = await _mine(tx, id)
-    held = await _held(tx, id, LOCKED)
+    kept = await held(tx, id, LOCKED)
     [[left]] = await tx.rows(LEFT, {"claim": id})
     lost = owned.claim.periods - left
-    if held:
+    if kept:
         until = tx.now + timedelta(seconds=seconds)
         await tx.rows(LONGER, {"claim": id, "until": until})
         await tx.rows(RENEWED, {"claim": id, "until": until, "now": tx.now})
@@ -104,7 +102,7 @@ async def renew(tx: Transaction, id: int, seconds: int) -> Renewed:
         raise Conflict(
             f"claim {id} ran out, and others took over {lost} of its {owned.claim.periods} periods"
         )
-    return Renewed(await fetch(tx, id), [Period(one.start_date, one.end_date) for one in held], lost)
+    return Renewed(await fetch(tx, id), [Period(one.start_date, one.end_date) for one in kept], lost)
 
 
 async def give_back(tx: Transaction, id: int, told: Return) -> Claim:
@@ -118,22 +116,22 @@ async def give_back(tx: Transaction, id: int, told: Return) -> Claim:
     named = (
         None if told.releases is None else [period(p, f"releases[{i}].") for i, p in enumerate(told.releases)]
     )
-    held = {Period(one.start_date, one.end_date): one for one in await _held(tx, id, LOCKED)}
+    kept = {Period(one.start_date, one.end_date): one for one in await held(tx, id, LOCKED)}
     if told.outcome in ("empty", "unobtainable"):
-        await _settle(tx, owned.claim, told, list(held) if named is None else named)
+        await _settle(tx, owned.claim, told, list(kept) if named is None else named)
         return await fetch(tx, id)
     if named and (refused := await fences.fenced(tx, dataset_id, named, id)):
         raise next(iter(refused.values()))
-    back = [held[p] for p in (held if named is None else dict.fromkeys(named)) if p in held]
-    if not back:
-        return await fetch(tx, id)
+    back = [kept[p] for p in (kept if named is None else dict.fromkeys(named)) if p in kept]
     periods = [Period(one.start_date, one.end_date) for one in back]
     if told.outcome == "failed":
         await _fail(tx, owned.claim, told, back)
-    else:
+    elif back:
         await tx.rows(FREED, {"claim": id, "dataset": dataset_id, "given": periods})
-    await fences.end(tx, [id])
+    ended = await fences.end(tx, [id])
     after = await fetch(tx, id)
+    if not (back or ended):
+        return after
     said: dict[str, Any] = {"outcome": told.outcome, "runs": merge(periods)[:RUNS]}
     if told.error:
         said["error"] = told.error
@@ -163,10 +161,6 @@ def pause(failures: int) -> timedelta:
     """Returns for how long a period is kept back that failed so many times."""
     # 2^9 times five minutes are more than a day.
     return min(LONGEST_PAUSE, FIRST_PAUSE * (1 << min(failures - 1, 9)))
-
-
-async def _held(tx: Transaction, id: int, statement: Statement) -> list[ToLoad]:
-    return [ToLoad(*one) for one in await tx.rows(statement, {"claim": id, "now": tx.now})]
 
 
 async def _mine(tx: Transaction, id: int) -> Owned:

@@ -16,15 +16,13 @@ from ..intervals import Period
 from ..records import Action, Claim, Dataset
 from . import journal
 from .database import Transaction
-from .statements import GIVEN, GIVEN_ON_SQLITE, Row, Statement, among
-from .tables import MOMENT, claims, datasets, wanted, workflows
+from .holdings import NAMES
+from .statements import GIVEN, GIVEN_ON_SQLITE, Statement, among
+from .tables import MOMENT, claims, wanted
 
 RUNS = 1000  # so many of its runs of periods are in the entry of a claim
 
-# A record from its row: what is its own, and whose it is.
 COLUMNS = [claims.c[field] for field in Claim.__struct_fields__ if field != "dataset"]
-_OWNER = select(workflows.c.organisation_id).join_from(datasets, workflows)
-OWNER = _OWNER.where(datasets.c.id == claims.c.dataset_id).scalar_subquery()
 
 
 def _lock(given: FromClause) -> Select[Any]:
@@ -44,7 +42,7 @@ def _over(sqlite: bool) -> Update:
     over = update(claims).where(among(claims.c.id, "ids", sqlite), claims.c.ended.is_(None), ~held)
     now = bindparam("now", type_=MOMENT)
     ended = over.values(ended=now, modified=now, version=claims.c.version + 1)
-    return ended.returning(*COLUMNS, claims.c.dataset_id, OWNER.label("organisation_id"))
+    return ended.returning(*COLUMNS, claims.c.dataset_id)
 
 
 LOCK = Statement(_lock(GIVEN), _lock(GIVEN_ON_SQLITE))
@@ -101,19 +99,17 @@ async def loaded(tx: Transaction, claim_ids: Sequence[int]) -> None:
 async def end(tx: Transaction, claim_ids: Sequence[int]) -> list[Owned]:
     """Ends those of the claims of which no period is held any more, and returns them."""
     rows = await tx.rows(OVER, {"ids": list(claim_ids), "now": tx.now})
-    return [Owned(built(row[:-1]), row[-1]) for row in rows]
-
-
-def built(row: Row) -> Claim:
-    """Returns the claim of a row of COLUMNS and the id of its dataset."""
-    *fields, dataset_id = row
-    return Claim(*[*fields, Dataset(id=dataset_id)])
+    if not rows:
+        return []
+    found = await tx.rows(NAMES, {"ids": sorted({dataset_id for *_, dataset_id in rows})})
+    of = {id: (Dataset(id=id, name=name), organisation_id) for id, name, organisation_id in found}
+    return [Owned(Claim(*[*fields, of[dataset_id][0]]), of[dataset_id][1]) for *fields, dataset_id in rows]
 
 
 def noted(action: Action, owned: Owned, **more: Any) -> journal.Note:
     """Returns the entry of a claim, with what else there is to tell."""
     claim, dataset_id = owned.claim, owned.claim.dataset.id
-    told = {**msgspec.to_builtins(claim, builtin_types=(datetime,)), "dataset": {"id": dataset_id}, **more}
+    told = {**msgspec.to_builtins(claim, builtin_types=(datetime,)), **more}
     after = msgspec.json.encode(told).decode()
     return journal.Note(action, Claim, claim.id, owned.organisation_id, dataset_id, None, after)
 

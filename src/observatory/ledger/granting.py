@@ -50,9 +50,9 @@ def why() -> ColumnElement[str]:
         (and_(w.first_seen.is_not(None), w.gone.is_(None)), "offered"),
     ]
     told: list[tuple[ColumnElement[bool], ColumnElement[str]]] = [
-        (when, literal_column(f"'{reason}'")) for when, reason in reasons
+        (when, literal_column(f"'{reason}'", Text)) for when, reason in reasons
     ]
-    return case(*told, else_=literal_column("'expected'"))
+    return case(*told, else_=literal_column("'expected'", Text))
 
 
 # In the order of the fields of ToLoad.
@@ -73,7 +73,7 @@ def _grant(given: FromClause) -> Update:
     ran_out = w.claimed_until.is_not(None)
     holder = select(claims.c.holder).where(claims.c.id == w.claim_id).scalar_subquery()
     error = literal_column("'the claim of '", Text) + holder + literal_column("' ran out'", Text)
-    granted = (
+    return (
         update(wanted)
         .where(of_given(given))
         .values(
@@ -83,7 +83,6 @@ def _grant(given: FromClause) -> Update:
             error=case((ran_out, error), else_=w.error),
         )
     )
-    return granted.returning(*TO_LOAD)
 
 
 # The dataset stays until the claim is there; nobody else waits for that.
@@ -100,6 +99,9 @@ BEGIN = Statement(
     .returning(claims.c.id)
 )
 GRANT = Statement(_grant(GIVEN), _grant(GIVEN_ON_SQLITE))
+# Read by itself, since SQLite 3.40 takes columns that are NULL for something in what an UPDATE returns.
+_OF_CLAIM = select(*TO_LOAD).where(HELD).order_by(wanted.c.start_date, wanted.c.end_date)
+OF_CLAIM, LOCKED = Statement(_OF_CLAIM), Statement(_OF_CLAIM.with_for_update())
 
 
 async def claim(tx: Transaction, told: Claiming) -> Granted:
@@ -123,11 +125,15 @@ async def claim(tx: Transaction, told: Claiming) -> Granted:
     owner = {"dataset_id": dataset_id, "account_id": tx.by.account_id}
     [[made.id]] = await tx.rows(BEGIN, values | owner)
     asked = {"claim": made.id, "until": until, "now": tx.now, "dataset": dataset_id, "given": free}
-    granted = [ToLoad(*one) for one in await tx.rows(GRANT, asked)]
-    granted.sort(key=lambda one: (one.start_date, one.end_date))
+    await tx.rows(GRANT, asked)
     runs = merge(free)[:RUNS]
     await journal.write(tx, [fences.noted("create", Owned(made, organisation_id), runs=runs)])
-    return Granted(made, granted)
+    return Granted(made, await held(tx, made.id))
+
+
+async def held(tx: Transaction, id: int, statement: Statement = OF_CLAIM) -> list[ToLoad]:
+    """Returns what a claim holds, in order; with LOCKED, nobody takes it over until the transaction ends."""
+    return [ToLoad(*one) for one in await tx.rows(statement, {"claim": id, "now": tx.now})]
 
 
 async def _free(tx: Transaction, told: Claiming, span: Period | None, widest: int) -> list[Period]:
