@@ -255,6 +255,7 @@ def cadences(draw: st.DrawFn) -> Cadence:
     )
 
 
+@settings(deadline=None)
 @given(cadences(), moments, near, near)
 def test_what_is_expected_of_two_times_together_is_what_is_of_each(
     cadence: Cadence, a: datetime, to_b: timedelta, to_c: timedelta
@@ -348,6 +349,7 @@ def test_a_cadence_that_can_be_followed_is_accepted(cadence: Cadence) -> None:
     check(cadence, NOW)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30) | st.text("0123456789*/,-#LWHR? ", max_size=30), st.text(max_size=20))
 def test_whatever_is_no_cron_and_no_zone_is_refused_and_nothing_else_happens(cron: str, zone: str) -> None:
     for cadence in (Cadence(cron, NOW), Cadence("0 0 * * *", NOW, zone)):
