@@ -34,6 +34,7 @@ ALL: tuple[Whose, ...] = ("any",)
 HIDDEN = "theirs"  # in every text of another organisation
 NOBODY = 10**15  # from here on are no ids
 DAY = {"start_date": "2026-01-01T00:00:00Z", "end_date": "2026-01-02T00:00:00Z"}
+NEXT_DAY = {"start_date": "2026-01-02T00:00:00Z", "end_date": "2026-01-03T00:00:00Z"}
 
 
 class Row(NamedTuple):
@@ -90,8 +91,16 @@ OPERATIONS: dict[str, Row] = {
     "recordDatasetReleases": Row("record", OWNED, 200),
     "updateDatasetRelease": Row("record", OWNED, 200),
     "deleteDatasetRelease": Row("record", OWNED, 412),
+    "getDerivedReleases": Row("read", OWNED, 200),
+    "listStaleReleases": Row("read", LIST, 200),
     "adoptReleases": Row("record", OWNED, 200),
     "receiveLineage": Row("record", ALL, 200),
+    "listClaims": Row("read", LIST, 200),
+    "getClaim": Row("read", OWNED, 200),
+    "claimReleases": Row("record", OWNED, 200),
+    # It is another account's, so it takes a maintainer.
+    "renewClaim": Row("record", OWNED, 200, also="maintain"),
+    "giveBackClaim": Row("record", OWNED, 200, also="maintain"),
     "listAccounts": Row("audit", ALL, 200),
     "getAccount": Row("audit", ACCOUNTS, 200),
     "createAccount": Row("administer", (*OWNED, "shared"), 201),
@@ -242,8 +251,19 @@ class World:
         release = self.made("dataset-releases", dataset={"id": dataset}, **DAY, version_label=name)
         grants = [{"role": "reader", "organisation_id": organisation}]
         account = self.made("accounts", name=f"reader of {name}", grants=grants)
+        claim = self._claimed(name, dataset)
         made = {"organisation": organisation, "workflow": workflow, "dataset": dataset, "release": release}
-        return made | {"account": account, "key": self.key(account)[0]}
+        return made | {"claim": claim, "account": account, "key": self.key(account)[0]}
+
+    def _claimed(self, name: str, dataset: int) -> int:
+        """Claims a period that is missing because it was withdrawn, and returns the id of the claim."""
+        bad = self.made("dataset-releases", dataset={"id": dataset}, **NEXT_DAY)
+        withdrawn = {"state": "withdrawn", "reason": name}
+        assert self.ask("PATCH", f"/v1/dataset-releases/{bad}", self._admin, withdrawn).status == 200
+        told = self.ask("POST", "/v1/claims", self._admin, {"dataset": {"id": dataset}, "holder": name})
+        assert told.status == 201, told
+        id: int = json.loads(told.text)["claim"]["id"]
+        return id
 
 
 def unknown(key: str) -> str:
@@ -257,6 +277,8 @@ FILTERS = {
     "listWorkflows": ("organisation_id", "organisation"),
     "listDatasets": ("workflow_id", "workflow"),
     "listDatasetReleases": ("dataset_id", "dataset"),
+    "listStaleReleases": ("dataset_id", "dataset"),
+    "listClaims": ("dataset_id", "dataset"),
     "listKeys": ("account_id", "account"),
 }
 Body = Callable[[dict[str, int], int], dict[str, Any]]
@@ -286,6 +308,10 @@ BODIES: dict[str, Body] = {
     "recordDatasetReleases": lambda ids, n: {"releases": [{"dataset": {"id": ids["dataset"]}, **DAY}]},
     "receiveLineage": lambda ids, n: {"eventTime": DAY["start_date"], "eventType": "START"},
     "adoptReleases": lambda ids, n: {"periods": [DAY], "evidence": {"rows": 1}, "reason": "r"},
+    # Of reasons for which nothing is missing, so that nothing is taken.
+    "claimReleases": lambda ids, n: {"dataset": {"id": ids["dataset"]}, "reasons": ["late"]},
+    "renewClaim": lambda ids, n: {},
+    "giveBackClaim": lambda ids, n: {},
     "createAccount": lambda ids, n: {
         "name": f"ours {n}",
         "grants": [{"role": "reader"} | ({"organisation_id": o} if (o := ids.get("organisation")) else {})],
@@ -390,6 +416,10 @@ def references(ids: dict[str, int], own: dict[str, int]) -> Iterator[tuple[str, 
         ("datasets", "organisation_id", "organisation"),
         ("datasets", "workflow_id", "workflow"),
         ("dataset-releases", "dataset_id", "dataset"),
+        ("stale", "dataset_id", "dataset"),
+        ("stale", "workflow_id", "workflow"),
+        ("stale", "organisation_id", "organisation"),
+        ("claims", "dataset_id", "dataset"),
         ("keys", "account_id", "account"),
         ("journal", "organisation_id", "organisation"),
         ("journal", "dataset_id", "dataset"),
@@ -403,10 +433,13 @@ def references(ids: dict[str, int], own: dict[str, int]) -> Iterator[tuple[str, 
     yield "PATCH", f"/v1/workflows/{own['workflow']}", {"organisation": {"id": ids["organisation"]}}
     yield "PATCH", f"/v1/datasets/{own['dataset']}", {"workflow": {"id": ids["workflow"]}}
     yield "PATCH", f"/v1/dataset-releases/{own['release']}", {"dataset": {"id": ids["dataset"]}}
+    yield "PATCH", f"/v1/dataset-releases/{own['release']}", {"made_from": [ids["release"]]}
+    yield "PATCH", f"/v1/datasets/{own['dataset']}", {"inputs": [own["dataset"], ids["dataset"]]}
     grants = [{"role": "reader", "organisation_id": ids["organisation"]}]
     yield "PATCH", f"/v1/accounts/{own['account']}", {"grants": grants}
     yield "PATCH", f"/v1/keys/{own['key']}", {"account": {"id": ids["account"]}}
     theirs, mine = ({"dataset": {"id": found["dataset"]}, **DAY} for found in (ids, own))
+    yield "POST", "/v1/claims", {"dataset": {"id": ids["dataset"]}}
     for is_atomic in (True, False):
         body = {"releases": [mine, theirs, mine], "atomic": is_atomic}
         yield "POST", "/v1/dataset-releases/batch", body
@@ -426,7 +459,16 @@ def test_whoever_names_it_in_a_body_a_filter_a_cursor_or_a_batch_learns_nothing(
 
 
 def test_no_list_goes_through_what_is_another_organisations(world: World, restricted: str) -> None:
-    for path in ("organisations", "workflows", "datasets", "dataset-releases", "accounts", "keys", "journal"):
+    for path in (
+        "organisations",
+        "workflows",
+        "datasets",
+        "dataset-releases",
+        "claims",
+        "accounts",
+        "keys",
+        "journal",
+    ):
         seen, asked = "", "limit=1"
         for _ in range(60):
             told = world.ask("GET", f"/v1/{path}?{asked}", restricted)

@@ -12,6 +12,7 @@ from .access import accounts, keys
 from .adopting import adopt
 from .catalogue import apply, export
 from .catalogue.entries import KINDS
+from .claims import claim, claims, give_back
 from .database import database, load_all
 from .derived import derived, stale
 from .importing import adopt_from
@@ -80,6 +81,9 @@ app.add_typer(releases, name="releases")
 app.command()(coverage)
 app.command()(stale)
 app.command()(adopt)
+app.command()(claim)
+app.command()(give_back)
+app.add_typer(claims, name="claims")
 app.add_typer(adopt_from, name="adopt-from")
 app.command()(apply)
 app.command()(export)
