@@ -96,6 +96,10 @@ def add(
     extras: Annotated[
         str | None, typer.Option(metavar="JSON", help="What else is kept of it, as a JSON object.")
     ] = None,
+    made_from: Annotated[
+        list[int] | None,
+        typer.Option(min=1, metavar="ID", help="A release that it was made from; may be repeated."),
+    ] = None,
     output: Output = "table",
 ) -> None:
     """Records a release of the period from START to END, not including END; where both are equal, a snapshot.
@@ -112,6 +116,7 @@ def add(
         "state": state,
         "reason": reason,
         "extras": None if extras is None else json_object("--extras", extras),
+        "made_from": made_from or None,
     }
     given = {field: value for field, value in facts.items() if value is not None}
     with opened(context) as api:

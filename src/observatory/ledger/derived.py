@@ -27,12 +27,17 @@ from ..records import SETTLED, DatasetRelease, DerivedRelease, Organisation, Sta
 from . import catalogue, inputs
 from .database import Transaction
 from .holdings import must_exist
+from .inputs import looked_up
 from .releases import RELEASES, fetch, read
 from .statements import Statement, Values, among
 from .tables import BIG, dataset_releases, datasets, derivations, workflows
 
 NOT_CURRENT = "state IN ('withdrawn', 'superseded')"  # as the index says it
-OWNERS = {"workflow_id": datasets.c.workflow_id, "organisation_id": workflows.c.organisation_id}
+OWNERS = {
+    "dataset_id": datasets.c.id,
+    "workflow_id": datasets.c.workflow_id,
+    "organisation_id": workflows.c.organisation_id,
+}
 
 
 class Wanted(NamedTuple):
@@ -123,35 +128,34 @@ def _depths(made: Any, id: int) -> dict[int, int]:
     return depths
 
 
-def _below() -> Select[tuple[int, int]]:
+def _below(sqlite: bool) -> Select[tuple[int, int]]:
     """Returns which release was made from which, of the one of the key and all that was made from it."""
     below = select(bindparam("key", type_=BIG).label("id")).cte("below", recursive=True)
-    next_ = derivations.c.input_id == below.c.id
+    made = select(derivations.c.input_id, derivations.c.release_id)
+    source, found = looked_up(below, below.c.id, made, derivations.c.input_id, sqlite)
     # Each once, so that it comes to an end also where somebody had closed a circle by hand.
-    below = below.union(select(derivations.c.release_id).join_from(below, derivations, next_))
-    return select(derivations.c.input_id, derivations.c.release_id).join_from(
-        below, derivations, derivations.c.input_id == below.c.id
-    )
+    below = below.union(select(found.c.release_id).select_from(source))
+    source, found = looked_up(below, below.c.id, made, derivations.c.input_id, sqlite)
+    return select(found.c.input_id, found.c.release_id).select_from(source)
 
 
 def _is_settled(release: FromClause) -> ColumnElement[bool]:
     return release.c.state.in_([literal_column(f"'{state}'") for state in SETTLED])
 
 
-def _stale() -> CTE:
+def _stale(sqlite: bool) -> CTE:
     """Returns the stale releases, each with the nearest inputs that are not current any more.
 
     From these it goes on only through what is settled, and thus stale: history is not followed.
     """
     lost, user = dataset_releases.alias("lost"), dataset_releases.alias("made")
-    first = select(derivations.c.release_id, derivations.c.input_id)
-    first = first.join_from(lost, derivations, derivations.c.input_id == lost.c.id)
-    first = first.join(user, user.c.id == derivations.c.release_id)
-    found = first.where(literal_column(f"lost.{NOT_CURRENT}"), _is_settled(user)).cte("stale", recursive=True)
-    further = select(derivations.c.release_id, found.c.input_id)
-    further = further.join_from(found, derivations, derivations.c.input_id == found.c.release_id)
-    further = further.join(user, user.c.id == derivations.c.release_id).where(_is_settled(user))
-    return found.union(further)
+    made = select(derivations.c.release_id, derivations.c.input_id)
+    made = made.join(user, user.c.id == derivations.c.release_id).where(_is_settled(user))
+    source, found = looked_up(lost, lost.c.id, made, derivations.c.input_id, sqlite)
+    first = select(found.c.release_id, lost.c.id.label("input_id")).select_from(source)
+    stale = first.where(literal_column(f"lost.{NOT_CURRENT}")).cte("stale", recursive=True)
+    source, found = looked_up(stale, stale.c.release_id, made, derivations.c.input_id, sqlite)
+    return stale.union(select(found.c.release_id, stale.c.input_id).select_from(source))
 
 
 def _these(sqlite: bool) -> Select[Any]:
@@ -159,40 +163,44 @@ def _these(sqlite: bool) -> Select[Any]:
 
 
 def _stale_of_these(sqlite: bool) -> Select[tuple[int]]:
-    found = _stale()
+    found = _stale(sqlite)
     return select(found.c.release_id).where(among(found.c.release_id, "ids", sqlite)).distinct()
 
 
-def _stale_periods() -> Select[Any]:
-    found, releases = _stale(), dataset_releases.c
-    period = (releases.start_date, releases.end_date)
-    rows = select(*period).join_from(found, dataset_releases, releases.id == found.c.release_id)
-    return rows.where(releases.dataset_id == bindparam("dataset")).distinct().order_by(*period)
+def _of_stale(sqlite: bool) -> tuple[CTE, FromClause, FromClause]:
+    """Returns the stale releases, the same joined with their rows, and these."""
+    stale, releases = _stale(sqlite), dataset_releases.c
+    rows = select(releases.id, releases.dataset_id, releases.start_date, releases.end_date)
+    return stale, *looked_up(stale, stale.c.release_id, rows, releases.id, sqlite)
+
+
+def _stale_periods(sqlite: bool) -> Select[Any]:
+    _, source, found = _of_stale(sqlite)
+    period = (found.c.start_date, found.c.end_date)
+    rows = select(*period).select_from(source).where(found.c.dataset_id == bindparam("dataset"))
+    return rows.distinct().order_by(*period)
 
 
 @cache
 def _page(asked: tuple[str, ...], restricted: bool) -> Statement:
     def rows(sqlite: bool) -> Select[Any]:
-        found = _stale()
+        stale, source, found = _of_stale(sqlite)
         listed = func.group_concat if sqlite else func.string_agg
-        at_fault = listed(cast(found.c.input_id, Text), literal_column("','"))
-        page = select(found.c.release_id, at_fault).join_from(
-            found, dataset_releases, dataset_releases.c.id == found.c.release_id
+        at_fault = listed(cast(stale.c.input_id, Text), literal_column("','"))
+        page = select(stale.c.release_id, at_fault).select_from(
+            source.join(datasets, datasets.c.id == found.c.dataset_id).join(workflows)
         )
-        page = page.join(datasets, datasets.c.id == dataset_releases.c.dataset_id).join(workflows)
-        page = page.where(found.c.release_id > bindparam("after"))
-        if "dataset_id" in asked:
-            page = page.where(dataset_releases.c.dataset_id == bindparam("dataset_id"))
-        page = page.where(*(OWNERS[name] == bindparam(name) for name in OWNERS if name in asked))
+        page = page.where(stale.c.release_id > bindparam("after"))
+        page = page.where(*(column == bindparam(name) for name, column in OWNERS.items() if name in asked))
         if restricted:
             page = page.where(among(workflows.c.organisation_id, "seen", sqlite))
-        page = page.group_by(found.c.release_id).order_by(found.c.release_id)
+        page = page.group_by(stale.c.release_id).order_by(stale.c.release_id)
         return page.limit(bindparam("limit"))
 
     return Statement(rows(sqlite=False), rows(sqlite=True))
 
 
-BELOW = Statement(_below())
+BELOW = Statement(_below(sqlite=False), _below(sqlite=True))
 THESE = Statement(_these(sqlite=False), _these(sqlite=True))
 STALE_OF_THESE = Statement(_stale_of_these(sqlite=False), _stale_of_these(sqlite=True))
-STALE_PERIODS = Statement(_stale_periods())
+STALE_PERIODS = Statement(_stale_periods(sqlite=False), _stale_periods(sqlite=True))

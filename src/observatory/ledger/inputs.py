@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    FromClause,
     Insert,
     Select,
     bindparam,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
+    true,
 )
 
 from ..errors import Conflict, NotFound, Unavailable
@@ -175,7 +177,7 @@ async def must_be_unused(tx: Transaction, kind: type[Record], id: int) -> None:
     rows = await tx.rows(_users(kind), {"key": id, "limit": SHOWN + 1})
     if not rows:
         return
-    seen = [str(user) for user, organisation_id in rows if tx.by.sees(organisation_id)]
+    seen = [str(user) for user, organisation_id in sorted(rows) if tx.by.sees(organisation_id)]
     which = ", ".join(seen[:SHOWN]) or "of another organisation"
     more = " and more" if len(rows) > min(len(seen), SHOWN) and seen else ""
     cure = f"delete what refers to it first: {kind.path} {which}{more}"
@@ -216,14 +218,28 @@ async def _above_dataset(tx: Transaction, id: int) -> dict[int, list[int]]:
     return made
 
 
-def _above_release() -> Select[tuple[int, int]]:
-    key = bindparam("key", type_=BIG)
-    above = select(key.label("id")).cte("above", recursive=True)
-    above = above.union(
-        select(derivations.c.input_id).join_from(above, derivations, derivations.c.release_id == above.c.id)
-    )
-    rows = select(derivations.c.release_id, derivations.c.input_id)
-    return rows.join_from(above, derivations, derivations.c.release_id == above.c.id)
+def looked_up(
+    source: FromClause, column: ColumnElement[Any], rows: Select[Any], key: ColumnElement[Any], sqlite: bool
+) -> tuple[FromClause, FromClause]:
+    """Returns a source joined with the rows that have its column as their key, and these.
+
+    PostgreSQL cannot know how few a recursion finds, and would rather read all than look for each of them in
+    the index of the key: what it is not to turn round says so by an offset.
+    """
+    if sqlite:
+        found: FromClause = rows.subquery()
+        return source.join(found, found.c[key.name] == column), found
+    found = rows.where(key == column).offset(literal_column("0")).lateral()
+    return source.join(found, true()), found
+
+
+def _above_release(sqlite: bool) -> Select[tuple[int, int]]:
+    above = select(bindparam("key", type_=BIG).label("id")).cte("above", recursive=True)
+    made = select(derivations.c.release_id, derivations.c.input_id)
+    source, found = looked_up(above, above.c.id, made, derivations.c.release_id, sqlite)
+    above = above.union(select(found.c.input_id).select_from(source))
+    source, found = looked_up(above, above.c.id, made, derivations.c.release_id, sqlite)
+    return select(found.c.release_id, found.c.input_id).select_from(source)
 
 
 def _said(sqlite: bool) -> Insert:
@@ -235,7 +251,7 @@ def _said(sqlite: bool) -> Insert:
     return insert(derivations).from_select(["release_id", "input_id"], rows)
 
 
-ABOVE = Statement(_above_release())
+ABOVE = Statement(_above_release(sqlite=False), _above_release(sqlite=True))
 FORGET_ALL = Statement(
     delete(derivations).where(
         derivations.c.release_id.in_(
@@ -265,12 +281,12 @@ def _users(kind: type[Record]) -> Statement:
     table = TABLES[kind]
     rows = select(table.c.id, workflows.c.organisation_id)
     if kind is Dataset:
-        rows = rows.join_from(datasets, workflows).order_by(table.c.id).limit(bindparam("limit"))
+        rows = rows.join_from(datasets, workflows).limit(bindparam("limit"))
         return Statement(rows.where(_is_input(sqlite=False)), rows.where(_is_input(sqlite=True)))
     rows = rows.join_from(derivations, table, derivations.c.release_id == table.c.id)
     rows = rows.join(datasets, table.c.dataset_id == datasets.c.id).join(workflows)
     rows = rows.where(derivations.c.input_id == bindparam("key"))
-    return Statement(rows.order_by(derivations.c.release_id).limit(bindparam("limit")))
+    return Statement(rows.limit(bindparam("limit")))
 
 
 def _is_input(sqlite: bool) -> ColumnElement[bool]:
