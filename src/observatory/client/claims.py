@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from copy import copy
 from datetime import date, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, overload
 from uuid import uuid4
 
 from ..errors import Conflict, NotFound, ObservatoryError
@@ -80,7 +80,7 @@ class Claims(Connection):
         )
         return ClaimedReleases(self, granted, seconds)
 
-    def renew_claim(self, claim: "Claim | ClaimedReleases | int", seconds: int = 900) -> Renewed:
+    def renew_claim(self, claim: "Claimed", seconds: int = 900) -> Renewed:
         """Lets a claim last for so many seconds from now, and returns what it still holds.
 
         A claim that ran out is renewed too, for what nobody took over since. Raises Conflict where others
@@ -91,7 +91,7 @@ class Claims(Connection):
 
     def give_back_claim(
         self,
-        claim: "Claim | ClaimedReleases | int",
+        claim: "Claimed",
         outcome: Return | None = None,
         releases: Iterable[DatasetRelease | Period | tuple[date, date]] | None = None,
     ) -> Claim:
@@ -201,9 +201,18 @@ class ClaimedReleases:
                 pass  # the server is away: it is tried again, and the fence holds in any case
 
 
-def claim_id(claim: Claim | ClaimedReleases | int) -> int:
-    """Returns the number that is shown for a claim; raises what it was lost by."""
-    return number(claim if isinstance(claim, int) else claim.id)
+Claimed = Claim | ClaimedReleases | int
+
+
+@overload
+def claim_id(claim: Claimed) -> int: ...
+@overload
+def claim_id(claim: None) -> None: ...
+@overload
+def claim_id(claim: Claimed | None) -> int | None: ...
+def claim_id(claim: Claimed | None) -> int | None:
+    """Returns the number that is shown for a claim, if one is; raises what it was lost by."""
+    return None if claim is None else number(claim if isinstance(claim, int) else claim.id)
 
 
 def _moment(name: str, value: date | None) -> datetime | None:
