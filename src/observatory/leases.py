@@ -6,7 +6,8 @@ import msgspec
 from msgspec import Meta
 
 from .intervals import Moment, Period
-from .records import BATCH, Claim, Count, Dataset, Line, Name, Offer, Reason
+from .records import BATCH, Claim, Count, Dataset, Line, Name, Reason
+from .wants import Offer
 
 DAY = 24 * 60 * 60
 Seconds = Annotated[int, Meta(ge=1, le=DAY)]

@@ -21,7 +21,6 @@ from .records import (
     Cadence,
     Dataset,
     DatasetRelease,
-    Offer,
     R,
     Record,
     Run,
@@ -30,6 +29,7 @@ from .records import (
     kind_of,
     relations,
 )
+from .wants import Offer
 
 EXTRAS_DEPTH = 16
 EXTRAS_BYTES = 64 * 1024

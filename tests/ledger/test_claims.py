@@ -18,7 +18,8 @@ from observatory.leases import Claiming, Granted, Return
 from observatory.ledger import Database, Transaction, claims, granting, offers, releases, states
 from observatory.ledger.statements import Statement
 from observatory.ledger.tables import journal, wanted
-from observatory.records import Grant, Offer, Probe
+from observatory.records import Grant
+from observatory.wants import Offer, Probe
 
 from .conftest import DAY_0, furnish, opened
 

@@ -5,7 +5,7 @@ import os
 import warnings
 from datetime import date
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -18,6 +18,9 @@ from .saved import HERE, key_for
 
 if TYPE_CHECKING:
     from .transport import Transport
+
+
+T = TypeVar("T")
 
 
 class ListWasCut(UserWarning):
@@ -78,21 +81,25 @@ class Connection:
         return found[0]
 
     def _list(self, kind: type[R], limit: int | None, **asked: Any) -> list[R]:
+        return self._pages(kind.path, kind, limit, **asked)
+
+    def _pages(self, path: str, kind: type[T], limit: int | None, **asked: Any) -> list[T]:
+        """Returns a list, however many pages it has."""
         if limit is not None and limit < 0:
             raise ValueError("a limit is the most to answer: it must not be below 0")
-        found: list[R] = []
+        found: list[T] = []
         after: str | None = None
         while True:
             # One more than asked for tells whether there is more.
             size = PAGE if limit is None else min(PAGE, limit + 1 - len(found))
             place = {"limit": size, "after": after}
-            page, after = self._transport.page(kind.path, kind, asked | place)
+            page, after = self._transport.page(path, kind, asked | place)
             found += page
             if after is None or (limit is not None and len(found) > limit):
                 break
         if limit is not None and len(found) > limit:
-            said = f"there are more {kind.path} than the limit of {limit}: leave it out for all of them"
-            warnings.warn(said, ListWasCut, stacklevel=3)
+            said = f"there are more {path} than the limit of {limit}: leave it out for all of them"
+            warnings.warn(said, ListWasCut, stacklevel=4)
         return found[:limit]
 
     def _post(self, record: R) -> R:

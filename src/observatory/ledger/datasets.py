@@ -13,7 +13,7 @@ from ..access import NOWHERE, organisation_of
 from ..errors import ObservatoryError
 from ..policies import cadence
 from ..records import Dataset, is_given, unset
-from . import catalogue, inputs, journal
+from . import catalogue, expecting, inputs, journal
 from .database import Transaction
 from .reencrypt import SEAL, place, sealed
 from .rights import READ_ADDRESS, WRITE_ADDRESS, denied
@@ -60,6 +60,8 @@ async def create(tx: Transaction, record: Dataset) -> Dataset:
     kept = sealed(tx.ring, id, values["address"])
     await tx.rows(SEAL, {**kept, "key": id})
     created.address = kept["address"]
+    if created.cadence:
+        await expecting.expect(tx, id, created.cadence)
     note = journal.of_record("create", _noted(tx, created), organisation_of(created))
     await journal.catalogue_changed(tx, note)
     [answer] = await _shown(tx, [created])
@@ -87,6 +89,8 @@ async def _changed(tx: Transaction, before: Dataset, values: dict[str, Any]) -> 
     if "inputs" in values:
         await inputs.must_not_circle(tx, Dataset, before.id)
     after = await catalogue.fetch(tx, Dataset, before.id)
+    if "cadence" in values:
+        await expecting.expect(tx, before.id, after.cadence)
     changed = [catalogue.field_of(before, column) for column in values if column != "address_digest"]
     was = journal.differences(_noted(tx, before), changed)
     note = journal.of_record("change", _noted(tx, after), organisation_of(before), was)

@@ -14,8 +14,9 @@ from sqlalchemy import bindparam, func, select, tuple_, update
 
 from ..errors import Invalid, Shrunk
 from ..intervals import Period
-from ..records import SETTLED, DatasetRelease, Offer, Offered, Probe, Probed
+from ..records import SETTLED, DatasetRelease
 from ..rules import offer as normal
+from ..wants import Offer, Offered, Probe, Probed
 from . import journal, status, wanted
 from .database import Transaction
 from .holdings import Held, hold, must_exist

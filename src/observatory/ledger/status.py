@@ -5,20 +5,25 @@ in each server looks at those whose moment has come; that a dataset becomes late
 the journal.
 """
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, or_, select, update
 
-from ..records import SETTLED, DatasetStatus, Status
+from ..records import SETTLED, Dataset, Status
+from ..wants import DatasetStatus
 from . import journal
-from .coverage import among
+from .coverage import among as in_states
 from .database import Transaction, row
-from .holdings import Held, hold
-from .statements import Statement
-from .tables import MOMENT, coverage, dataset_releases, holdings, wanted
+from .filters import condition
+from .holdings import Held
+from .statements import Statement, among
+from .tables import MOMENT, coverage, dataset_releases, datasets, holdings, wanted, workflows
 
+FURTHER = timedelta(days=15)  # before what is written out ends, more is
 NOW = bindparam("now", type_=MOMENT)
 W = wanted.c
 MISSING = and_(W.dataset_id == bindparam("dataset"), W.since.is_not(None))
@@ -44,7 +49,9 @@ def _newest() -> Any:
     run = select(coverage.c.end_date).where(mine, coverage.c.start_date == last)
     releases = dataset_releases.c
     instant = select(func.max(releases.start_date)).where(
-        releases.dataset_id == bindparam("dataset"), releases.start_date == releases.end_date, among(SETTLED)
+        releases.dataset_id == bindparam("dataset"),
+        releases.start_date == releases.end_date,
+        in_states(SETTLED),
     )
     return run.scalar_subquery(), instant.scalar_subquery()
 
@@ -117,9 +124,42 @@ async def due(tx: Transaction, limit: int) -> list[int]:
     return [id for [id] in await tx.rows(DUE, {"now": tx.now, "limit": limit})]
 
 
-async def look(tx: Transaction, dataset_id: int) -> State:
-    """Brings the status of a dataset up to date, whoever did it already."""
-    return await refresh(tx, dataset_id, await hold(tx, dataset_id))
+async def listed(
+    tx: Transaction, asked: Mapping[str, Any], limit: int, after: int = 0
+) -> list[DatasetStatus]:
+    """Returns how it stands with datasets, by id; `asked` are filters, as {"status": "late"}."""
+    seen = tx.by.within("read")
+    statement = _listed(tuple(sorted(asked)), seen is not None)
+    values = {"limit": limit, "after": after, "seen": sorted(seen or ()), **asked}
+    return [_told(tx.now, *found) for found in await tx.rows(statement, values)]
+
+
+def _told(
+    now: datetime, id: int, name: str, status: Status, newest: datetime | None, *more: Any
+) -> DatasetStatus:
+    lag = None if newest is None else (now - newest).total_seconds()
+    return DatasetStatus(Dataset(id=id, name=name), status, newest, lag, *more)
+
+
+@cache
+def _listed(asked: tuple[str, ...], restricted: bool) -> Statement:
+    return Statement(_overview(asked, restricted, sqlite=False), _overview(asked, restricted, sqlite=True))
+
+
+def _overview(asked: tuple[str, ...], restricted: bool, sqlite: bool) -> Select[Any]:
+    h = holdings.c
+    status = func.coalesce(h.status, "unknown")
+    told = (h.late_since, h.probed, h.probe_outcome, h.probe_error)
+    rows = select(datasets.c.id, datasets.c.name, status.label("status"), h.newest, *told)
+    rows = rows.join_from(datasets, workflows).outerjoin(holdings, h.dataset_id == datasets.c.id)
+    rows = rows.where(datasets.c.id > bindparam("after"))
+    for name in asked:
+        # One that nobody has recorded into or probed has no row of its own.
+        is_asked = status == bindparam("status") if name == "status" else condition(Dataset, name, sqlite)
+        rows = rows.where(is_asked)
+    if restricted:
+        rows = rows.where(among(workflows.c.organisation_id, "seen", sqlite))
+    return rows.order_by(datasets.c.id).limit(bindparam("limit"))
 
 
 def _worked_out(
@@ -136,7 +176,9 @@ def _worked_out(
     instant: datetime | None,
 ) -> State:
     newest = max((end for end in (run_end, instant) if end), default=None)
-    moments = [moment for moment in (next_late, next_due, horizon) if moment and moment > now]
+    # What is expected is written out further before it ends.
+    further = horizon and max(horizon - FURTHER, now)
+    moments = [moment for moment in (next_late, next_due, further) if moment]
     is_late = late is not None and late <= now
     status: Status = "complete" if is_wanted or is_probed or horizon else "unknown"
     if is_late:

@@ -1,0 +1,42 @@
+"""What changes by time alone: periods become due and late, and what is expected is written out further.
+
+Each process looks, and whoever comes first does it: whether it is still to be done is asked once the dataset
+is held.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from ..access import operator
+from ..errors import NotFound, Unavailable
+from ..ledger import Database, expecting, status
+
+EVERY = 1.0  # seconds
+AT_ONCE = 200  # datasets that are looked up at a time
+LOG = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def ticking(database: Database) -> AsyncIterator[None]:
+    """Looks until the context ends."""
+    task = asyncio.create_task(_tick(database))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _tick(database: Database) -> None:
+    by = operator("record")
+    while True:
+        try:
+            for id in await database.read(by, status.due, AT_ONCE):
+                with suppress(NotFound):  # deleted since
+                    await database.write(by, expecting.look, id)
+        except Unavailable as error:
+            LOG.warning("what is due or late is not written down yet: %s", error)
+        await asyncio.sleep(EVERY)
