@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from ..client import ObservatoryApi
-from ..records import ACCESS, KINDS, Dataset, Entry, Organisation
+from ..records import ACCESS, KINDS, LEASES, Dataset, Entry, Organisation
 from .book import opened
 from .database import DatabaseUrl, said_settings
 from .keys import WrongUsage, id_of
@@ -26,7 +26,7 @@ journal = typer.Typer(
 
 FIELDS = ["time", "actor", "action", "record", "what"]
 KEPT = {"id", "created", "modified", "version"}  # which every change changes
-NAMES = [kind.__name__ for kind in (*KINDS, *ACCESS)]
+NAMES = [kind.__name__ for kind in (*KINDS, *LEASES, *ACCESS)]
 
 Which = Annotated[
     str | None,

@@ -13,7 +13,7 @@ from ..errors import Conflict, NotFound, ObservatoryError
 from ..intervals import Period
 from ..leases import Claiming, Granted, Order, Renewal, Renewed, Return, ToLoad
 from ..records import Claim, Dataset, DatasetRelease, Reason
-from ..rules import normal, period
+from ..rules import normal
 from .connection import Connection, number, time_text
 
 LONGEST_ERROR = 2000  # characters that the book keeps
@@ -220,10 +220,12 @@ def _moment(name: str, value: date | None) -> datetime | None:
     return None if said is None else datetime.fromisoformat(said)
 
 
-def _period(given: DatasetRelease | Period | tuple[Any, Any]) -> Period:
-    if isinstance(given, DatasetRelease):
-        return normal(given).period
-    return period(given if isinstance(given, Period) else Period(*given), "releases.")
+def _period(given: DatasetRelease | Period | tuple[date, date]) -> Period:
+    if isinstance(given, Period):
+        given = given.start_date, given.end_date
+    if isinstance(given, tuple):
+        given = DatasetRelease(start_date=given[0], end_date=given[1])  # type: ignore[arg-type] # made a time
+    return normal(given).period
 
 
 def _ready(granted: ToLoad, dataset: Dataset) -> DatasetRelease:

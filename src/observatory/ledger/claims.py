@@ -113,9 +113,7 @@ async def give_back(tx: Transaction, id: int, told: Return) -> Claim:
     _check(told)
     owned = await _mine(tx, id)
     dataset_id = owned.claim.dataset.id
-    named = (
-        None if told.releases is None else [period(p, f"releases[{i}].") for i, p in enumerate(told.releases)]
-    )
+    named = None if told.releases is None else _named(told.releases)
     kept = {Period(one.start_date, one.end_date): one for one in await held(tx, id, LOCKED)}
     if told.outcome in ("empty", "unobtainable"):
         await _settle(tx, owned.claim, told, list(kept) if named is None else named)
@@ -178,6 +176,11 @@ async def _one(tx: Transaction, id: int) -> tuple[Owned, int | None]:
     if found is None or not tx.by.sees(found[-2]):
         raise NotFound(f"Claim {id} does not exist")
     return Owned(_built(found), found[-2]), found[-1]
+
+
+def _named(periods: Sequence[Period]) -> list[Period]:
+    """Returns periods in UTC; those of a body are of a stricter class, and equal to none of ours."""
+    return [period(Period(p.start_date, p.end_date), f"releases[{at}].") for at, p in enumerate(periods)]
 
 
 async def _settle(tx: Transaction, claim: Claim, told: Return, periods: Iterable[Period]) -> None:

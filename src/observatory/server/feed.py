@@ -48,6 +48,7 @@ Kind = Annotated[
         "DatasetType",
         "Dataset",
         "DatasetRelease",
+        "Claim",
         "Account",
         "Key",
     ]
