@@ -67,6 +67,7 @@ def furnished(url: str) -> list[int]:
         f"INSERT INTO claims (created, modified, version, holder, until, periods, dataset_id)"
         f" VALUES ({moment}, {moment}, 1, 'etl', {moment}, 1, 1)",
         "INSERT INTO derivations VALUES (2, 1)",
+        "UPDATE dataset_releases SET made_from = '[1]' WHERE id = 2",
         f"INSERT INTO seals SELECT 1, max(place), 9, CAST({moment} AS {kind}), {digest}, {digest}"
         " FROM journal",
     )
