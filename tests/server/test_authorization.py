@@ -93,6 +93,10 @@ OPERATIONS: dict[str, Row] = {
     "deleteDatasetRelease": Row("record", OWNED, 412),
     "getDerivedReleases": Row("read", OWNED, 200),
     "listStaleReleases": Row("read", LIST, 200),
+    "probeDataset": Row("record", OWNED, 200),
+    "listOffers": Row("read", OWNED, 200),
+    "getMissing": Row("read", LIST, 200),
+    "listStatuses": Row("read", LIST, 200),
     "adoptReleases": Row("record", OWNED, 200),
     "receiveLineage": Row("record", ALL, 200),
     "listClaims": Row("read", LIST, 200),
@@ -279,6 +283,8 @@ FILTERS = {
     "listDatasetReleases": ("dataset_id", "dataset"),
     "listStaleReleases": ("dataset_id", "dataset"),
     "listClaims": ("dataset_id", "dataset"),
+    "getMissing": ("dataset_id", "dataset"),
+    "listStatuses": ("workflow_id", "workflow"),
     "listKeys": ("account_id", "account"),
 }
 Body = Callable[[dict[str, int], int], dict[str, Any]]
@@ -307,6 +313,7 @@ BODIES: dict[str, Body] = {
     "recordDatasetRelease": lambda ids, n: {"dataset": {"id": ids["dataset"]}, **DAY},
     "recordDatasetReleases": lambda ids, n: {"releases": [{"dataset": {"id": ids["dataset"]}, **DAY}]},
     "receiveLineage": lambda ids, n: {"eventTime": DAY["start_date"], "eventType": "START"},
+    "probeDataset": lambda ids, n: {"outcome": "partial", "offers": [DAY]},
     "adoptReleases": lambda ids, n: {"periods": [DAY], "evidence": {"rows": 1}, "reason": "r"},
     # Of reasons for which nothing is missing, so that nothing is taken.
     "claimReleases": lambda ids, n: {"dataset": {"id": ids["dataset"]}, "reasons": ["late"]},

@@ -31,9 +31,10 @@ class Wanted(Connection):
     ) -> Probed:
         """Tells what the source of a dataset offers now, and returns what that changed.
 
-        `outcome` is "complete" for all it has, "partial" for what could be seen of it, "failed" where it could
-        not be looked at, with its `error`: only a complete probe withdraws offers. Raises Shrunk where that
-        would be too many at once; `confirm` says that the source has really dropped them. At most 100,000.
+        `outcome` is "complete" for all it has, "partial" for what could be seen of it, "failed" where it
+        could not be looked at, with its `error`: only a complete probe withdraws offers. Raises Shrunk where
+        that would be too many at once; `confirm` says that the source has really dropped them. One probe
+        takes at most 100,000.
         """
         told = [normal(one, f"offers[{at}].") for at, one in enumerate(offers)]
         if len(told) > CANDIDATES and outcome == "complete":
@@ -60,7 +61,7 @@ class Wanted(Connection):
         start_date: date | None = None,
         end_date: date | None = None,
     ) -> list[Missing]:
-        """Returns the periods that are missing, one by one, each with its reason: of one dataset or of many."""
+        """Returns the periods that are missing, each with its reason: of one dataset or of many."""
         asked = _asked(dataset_id, workflow_id, organisation_id, tag, reasons, start_date, end_date)
         return self._missing(asked | {"runs": "false"}, limit, lambda page: page.periods)
 

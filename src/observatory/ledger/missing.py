@@ -29,8 +29,9 @@ from sqlalchemy import (
 
 from ..errors import Invalid
 from ..intervals import EVER, Period
-from ..records import SETTLED, Dataset, Reason
+from ..records import SETTLED, Dataset, Organisation, Reason, Workflow
 from ..wants import Missing, MissingPage, MissingRun
+from . import catalogue
 from .coverage import among as in_states
 from .database import Transaction
 from .filters import has_tag
@@ -109,6 +110,8 @@ async def missing(
     values = _values(tx, asked, limit, after) | {"seen": sorted(seen or ())}
     rows = await tx.rows(_statement(shape, runs), values)
     counts, found = _from_json(rows[0][0]), [row[1:] for row in rows if row[1] is not None]
+    if not counts:
+        await must_be_there(tx, asked.workflow_id, asked.organisation_id)
     page = MissingPage(tx.now, counts)
     if runs:
         page.runs = [_run(*row) for row in found]
@@ -119,6 +122,14 @@ async def missing(
     if last and len(found) == limit:
         page.after = said(last)
     return page
+
+
+async def must_be_there(tx: Transaction, workflow_id: int | None, organisation_id: int | None) -> None:
+    """Raises NotFound where what is asked about does not exist: an empty list would lie."""
+    if workflow_id is not None:
+        await catalogue.fetch(tx, Workflow, workflow_id)
+    if organisation_id is not None:
+        await catalogue.fetch(tx, Organisation, organisation_id)
 
 
 def said(place: Place) -> str:

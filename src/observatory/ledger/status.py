@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, or_
 from ..records import SETTLED, Dataset, Status
 from ..wants import DatasetStatus
 from . import journal
+from .catalogue import fetch, related_filters
 from .coverage import among as in_states
 from .database import Transaction, row
 from .filters import condition
@@ -131,7 +132,11 @@ async def listed(
     seen = tx.by.within("read")
     statement = _listed(tuple(sorted(asked)), seen is not None)
     values = {"limit": limit, "after": after, "seen": sorted(seen or ()), **asked}
-    return [_told(tx.now, *found) for found in await tx.rows(statement, values)]
+    found = [_told(tx.now, *one) for one in await tx.rows(statement, values)]
+    for name, other in related_filters(Dataset).items() if not found else ():
+        if name in asked:  # an empty list for what does not exist would lie
+            await fetch(tx, other, asked[name])
+    return found
 
 
 def _told(

@@ -47,7 +47,32 @@ _EVENT = {"eventTime": "2026-02-03T06:00:00Z", "eventType": "COMPLETE", "run": _
 _TAKEN = {**_NAMED, "status": "recorded", "dataset_id": 1, "release_id": 7, **_PERIOD}
 _EXPIRED = {**_PERIOD, "why": "release 7 of this period is expired in the book"}
 
+_CADENCE = {"cron": "0 0 * * *", "expected_from": "2026-01-01T00:00:00Z", "timezone": "Europe/London"}
+_CADENCE |= {"exclude": ["2026-12-25"], "grace": 21600}  # type: ignore[dict-item] # as any JSON
+_OFFER: dict[str, Any] = {**_PERIOD, "version_label": "2026-01", "published": "2026-02-02T14:00:00Z"}
+_OFFER |= {"size": 81920, "digest": "sha256:9f86d081884c7d65"}
+_OFFERED = {**_OFFER, "first_seen": "2026-02-02T15:00:00Z", "last_seen": "2026-02-03T15:00:00Z"}
+_PROBED = {"outcome": "complete", "observed": "2026-02-03T15:00:00Z", "offers": 12, "new": 1, "changed": 0}
+_PROBED |= {"returned": 0, "gone": 0, "restated": 0}
+_MISSING = {"dataset": {"id": 1, "name": "book_sales"}, **_PERIOD, "reason": "offered"}
+_MISSING |= {"since": "2026-02-02T15:00:00Z"}
+_STATUS = {"dataset": {"id": 1, "name": "book_sales"}, "status": "late", "newest": "2026-01-01T00:00:00Z"}
+_STATUS |= {"lag": 2905200.0, "late_since": "2026-02-01T06:00:00Z"}
+
 EXAMPLES: dict[str, dict[str, Any]] = {
+    "Cadence": _CADENCE,
+    "Offer": _OFFER,
+    "Offered": _OFFERED,
+    "Probe": {"outcome": "complete", "offers": [_OFFER]},
+    "Probed": _PROBED,
+    "Missing": _MISSING,
+    "MissingRun": {**_MISSING, "periods": 1},
+    "MissingPage": {
+        "time": "2026-02-03T15:00:00Z",
+        "counts": {"offered": 1},
+        "runs": [{**_MISSING, "periods": 1}],
+    },
+    "DatasetStatus": _STATUS,
     "Organisation": _ORGANISATION,
     "WorkflowType": _WORKFLOW_TYPE,
     "Workflow": _WORKFLOW,

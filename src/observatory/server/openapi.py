@@ -26,6 +26,7 @@ from ..records import (
     Answer,
     Available,
     Batch,
+    Cadence,
     Coverage,
     DerivedRelease,
     Entry,
@@ -35,6 +36,7 @@ from ..records import (
     Run,
     StaleRelease,
 )
+from ..wants import DatasetStatus, Missing, MissingPage, MissingRun, Offer, Offered, Probe, Probed
 from .auth import PUBLIC
 from .bodies import JSON, MERGE_PATCH
 from .examples import EXAMPLES
@@ -175,6 +177,15 @@ def exact(document: dict[str, Any], routes: Sequence[BaseRoute]) -> dict[str, An
         Answer,
         Batch,
         Available,
+        Cadence,
+        Probe,
+        Probed,
+        Offer,
+        Offered,
+        Missing,
+        MissingRun,
+        MissingPage,
+        DatasetStatus,
         Adoption,
         Received,
         RunEvent,
