@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import FromClause, Select, Update, and_, bindparam, exists, select, update
+from sqlalchemy import FromClause, Select, Update, bindparam, exists, select, tuple_, update
 
 from ..errors import Conflict
 from ..intervals import Period
@@ -27,14 +27,11 @@ COLUMNS = [claims.c[field] for field in Claim.__struct_fields__ if field != "dat
 
 def _lock(given: FromClause) -> Select[Any]:
     w = wanted.c
-    of_period = and_(
-        w.dataset_id == bindparam("dataset"),
-        w.start_date == given.c.start_date,
-        w.end_date == given.c.end_date,
-    )
+    among_given = tuple_(w.start_date, w.end_date).in_(select(given.c.start_date, given.c.end_date))
     found = select(w.start_date, w.end_date, w.claim_id, w.claimed_until)
+    found = found.where(w.dataset_id == bindparam("dataset"), among_given)
     # Nobody claims them from here on: those who look for what is free pass over what is locked.
-    return found.join_from(given, wanted, of_period).with_for_update(of=wanted)
+    return found.with_for_update(of=wanted)
 
 
 def _over(sqlite: bool) -> Update:

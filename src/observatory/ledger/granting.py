@@ -6,10 +6,12 @@ then waits for nothing else, so nobody who waits for it, as whoever records just
 
 from datetime import datetime, timedelta
 from functools import cache
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     FromClause,
+    Select,
     Text,
     Update,
     and_,
@@ -19,6 +21,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    tuple_,
     update,
 )
 
@@ -63,9 +66,11 @@ HELD = and_(wanted.c.claim_id == bindparam("claim"), wanted.c.claimed_until.is_n
 
 def of_given(given: FromClause) -> ColumnElement[bool]:
     """Returns the condition that a row is that of a given period of the dataset."""
-    w = wanted.c
-    same = and_(w.start_date == given.c.start_date, w.end_date == given.c.end_date)
-    return and_(w.dataset_id == bindparam("dataset"), same)
+    # A list that is looked up in the index: of a join, SQLite goes through all of the dataset for each.
+    among_given = tuple_(wanted.c.start_date, wanted.c.end_date).in_(
+        select(given.c.start_date, given.c.end_date)
+    )
+    return and_(wanted.c.dataset_id == bindparam("dataset"), among_given)
 
 
 def _grant(given: FromClause) -> Update:
@@ -155,10 +160,17 @@ def _span(told: Claiming) -> Period | None:
 
 @cache
 def _pick(order: Order, in_span: bool, for_reasons: bool) -> Statement:
+    return Statement(*(_free_ones(order, in_span, for_reasons, sqlite) for sqlite in (False, True)))
+
+
+def _free_ones(order: Order, in_span: bool, for_reasons: bool, sqlite: bool) -> Select[Any]:
     w = wanted.c
+    # With the sign, SQLite reads them in their order, and not all that are missing to sort them.
+    since = literal_column("+wanted.since", MOMENT) if sqlite else w.since
     found = select(w.start_date, w.end_date).where(
         w.dataset_id == bindparam("dataset"),
-        w.since <= NOW,
+        w.since.is_not(None),
+        since <= NOW,
         or_(w.claimed_until.is_(None), w.claimed_until <= NOW),
         or_(w.retry_at.is_(None), w.retry_at <= NOW),
     )
@@ -166,10 +178,9 @@ def _pick(order: Order, in_span: bool, for_reasons: bool) -> Statement:
         start: ColumnElement[datetime] = bindparam("start", type_=MOMENT)
         found = found.where(w.start_date >= bindparam("reach"), w.start_date < bindparam("end"))
         found = found.where(or_(w.end_date > start, w.start_date >= start))
+    if for_reasons:
+        found = found.where(among(why(), "reasons", sqlite))
     places = (w.start_date, w.end_date)
     found = found.order_by(*(places if order == "oldest" else (place.desc() for place in places)))
     # What somebody else is taking at this moment is passed over, and not waited for.
-    found = found.limit(bindparam("limit")).with_for_update(skip_locked=True)
-    if not for_reasons:
-        return Statement(found)
-    return Statement(*(found.where(among(why(), "reasons", sqlite)) for sqlite in (False, True)))
+    return found.limit(bindparam("limit")).with_for_update(skip_locked=True)
