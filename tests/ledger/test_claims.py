@@ -16,6 +16,8 @@ from observatory import Conflict, Dataset, DatasetRelease, Forbidden, Invalid, N
 from observatory.access import Caller, operator, scopes
 from observatory.leases import Claiming, Granted, Return
 from observatory.ledger import Database, Transaction, claims, granting, offers, releases, states
+from observatory.ledger import wanted as wants
+from observatory.ledger.holdings import hold
 from observatory.ledger.statements import Statement
 from observatory.ledger.tables import journal, wanted
 from observatory.records import Grant
@@ -33,7 +35,7 @@ def day(number: int, days: int = 1) -> Period:
 
 def release(dataset: int, number: int, **facts: Any) -> DatasetRelease:
     period = day(number)
-    at = {"start_date": period.start_date, "end_date": period.end_date}
+    at: dict[str, Any] = {"start_date": period.start_date, "end_date": period.end_date}
     return DatasetRelease(dataset=Dataset(id=dataset), **at, **facts)
 
 
@@ -125,7 +127,7 @@ def test_the_oldest_are_granted_first_or_the_newest_within_a_span_and_for_reason
             assert [one.version_label for one in first.releases] == ["v0", "v1"]
             assert {(one.reason, one.failures) for one in first.releases} == {("offered", 0)}
             assert numbers(await claim(book, dataset, limit=2, order="newest")) == [18, 19]
-            span = {"start_date": day(0).start_date, "end_date": day(3).start_date}
+            span: dict[str, Any] = {"start_date": day(0).start_date, "end_date": day(3).start_date}
             assert numbers(await claim(book, dataset, limit=9, **span)) == [2]
             assert numbers(await claim(book, dataset, start_date=day(9).start_date)) == [9]
             bad = await book.write(BY, releases.record, release(dataset, 12))
@@ -164,7 +166,8 @@ def test_a_claim_that_ran_out_is_taken_over_and_counted_as_a_failure(book_url: s
 def test_a_stale_holder_is_refused_also_after_the_later_one_failed(book_url: str) -> None:
     async def work() -> None:
         async with offering(book_url, 1) as (book, dataset):
-            first, _ = await claim(book, dataset), await pass_(book, dataset)
+            first = await claim(book, dataset)
+            await pass_(book, dataset)
             second = await claim(book, dataset, holder="bob")
             assert first.claim
             assert second.claim
@@ -365,5 +368,23 @@ def test_the_journal_tells_who_claimed_what_and_what_became_of_it(book_url: str)
             assert (failed["outcome"], failed["error"], failed["ended"]) == ("failed", "no disk", None)
             assert last["outcome"] == "loaded"
             assert last["ended"]
+
+    asyncio.run(work())
+
+
+def test_what_was_claimed_while_a_probe_read_the_offers_stays_claimed(book_url: str) -> None:
+    async def work() -> None:
+        async with offering(book_url, 2) as (book, dataset):
+            before = await book.read(BY, wants.existing, dataset)
+            mine = await claim(book, dataset, limit=2)
+            assert mine.claim
+
+            async def probed(tx: Transaction) -> None:
+                held = await hold(tx, dataset)
+                await wants.put(tx, dataset, held.widest, before, list(before.values()))
+
+            await book.write(BY, probed)
+            assert (await claim(book, dataset, limit=2)).claim is None
+            assert {one["claim_id"] for one in await rows(book, dataset)} == {mine.claim.id}
 
     asyncio.run(work())

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
-    Delete,
     FromClause,
     Select,
     Update,
@@ -28,6 +27,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.sql.dml import ReturningDelete
 
 from ..intervals import Period
 from ..records import SETTLED
@@ -41,6 +41,8 @@ COLUMNS = [c.name for c in wanted.c if c.name != "dataset_id"]
 MINE = wanted.c.dataset_id == bindparam("dataset")
 PERIOD = (wanted.c.start_date, wanted.c.end_date)
 FAR: ColumnElement[datetime] = literal_column("'9999-12-31T23:59:59.999999+00:00'", MOMENT)
+# What is the claims', who change it without holding the dataset.
+CLAIMED = ("claim_id", "claimed_until", "failures", "error", "retry_at")
 # What a load ends, however it came about.
 OVER = {"failures": 0, "error": None, "retry_at": None, "claimed_until": None}
 
@@ -122,12 +124,8 @@ def _reckon(sqlite: bool) -> Update:
 
 
 def _exactly(given: FromClause) -> ColumnElement[bool]:
-    found = select(*PERIOD).join_from(
-        given,
-        wanted,
-        and_(MINE, wanted.c.start_date == given.c.start_date, wanted.c.end_date == given.c.end_date),
-    )
-    return and_(MINE, tuple_(*PERIOD).in_(found))
+    # A list that is looked up in the index: of a join, SQLite goes through all of the dataset for each.
+    return and_(MINE, tuple_(*PERIOD).in_(select(given.c.start_date, given.c.end_date)))
 
 
 def _loaded(given: FromClause) -> Update:
@@ -141,8 +139,8 @@ def _existing(given: FromClause) -> Select[Any]:
     return select(*(wanted.c[name] for name in COLUMNS)).where(_exactly(given))
 
 
-def _dropped(given: FromClause) -> Delete:
-    return delete(wanted).where(_exactly(given))
+def _dropped(given: FromClause) -> ReturningDelete[Any]:
+    return delete(wanted).where(_exactly(given)).returning(*PERIOD, *(wanted.c[name] for name in CLAIMED))
 
 
 RECKON = Statement(_reckon(sqlite=False), _reckon(sqlite=True))
@@ -199,7 +197,10 @@ async def put(
     The caller holds the dataset, and reckons when it is done.
     """
     if gone := list(before):
-        await tx.rows(DROP, {"dataset": dataset_id, "given": gone})
+        # Somebody may have claimed some of them since they were read, and that is to stay.
+        dropped = await tx.rows(DROP, {"dataset": dataset_id, "given": gone})
+        claimed = {Period(start, end): dict(zip(CLAIMED, of, strict=True)) for start, end, *of in dropped}
+        wants = [want._replace(**claimed.get(want.period, {})) for want in wants]
     if wants:
         rows = [(dataset_id, *want._replace(extras=listed_json(want.extras or None))) for want in wants]
         await tx.insert(PUT, rows)
