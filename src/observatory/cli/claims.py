@@ -2,7 +2,7 @@
 
 import sys
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -39,7 +39,10 @@ def claim(
     start: Since = None,
     end: Until = None,
     reason: Annotated[
-        list[Reason] | None, typer.Option(help="Only what is missing for this reason; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            metavar="|".join(get_args(Reason)), help="Only what is missing for this reason; may be repeated."
+        ),
     ] = None,
     output: Output = "table",
 ) -> None:
@@ -47,6 +50,9 @@ def claim(
 
     Show the number of the claim when you record them. What you do not load, give back.
     """
+    # Typer knows no lists of a Literal.
+    if wrong := sorted({*(reason or ())} - {*get_args(Reason)}):
+        raise WrongUsage(f"--reason {wrong[0]}: give one of {', '.join(get_args(Reason))}")
     with opened(context) as api:
         id = id_of(api, Dataset, dataset)
         asked = {"holder": holder, "seconds": seconds, "reasons": reason or None}

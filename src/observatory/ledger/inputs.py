@@ -177,7 +177,7 @@ async def must_be_unused(tx: Transaction, kind: type[Record], id: int) -> None:
     rows = await tx.rows(_users(kind), {"key": id, "limit": SHOWN + 1})
     if not rows:
         return
-    seen = [str(user) for user, organisation_id in sorted(rows) if tx.by.sees(organisation_id)]
+    seen = [str(user) for user, organisation_id in sorted(map(tuple, rows)) if tx.by.sees(organisation_id)]
     which = ", ".join(seen[:SHOWN]) or "of another organisation"
     more = " and more" if len(rows) > min(len(seen), SHOWN) and seen else ""
     cure = f"delete what refers to it first: {kind.path} {which}{more}"

@@ -56,10 +56,25 @@ _PROBED = {"outcome": "complete", "observed": "2026-02-03T15:00:00Z", "offers": 
 _PROBED |= {"returned": 0, "gone": 0, "restated": 0}
 _MISSING = {"dataset": {"id": 1, "name": "book_sales"}, **_PERIOD, "reason": "offered"}
 _MISSING |= {"since": "2026-02-02T15:00:00Z"}
-_STATUS = {"dataset": {"id": 1, "name": "book_sales"}, "status": "late", "newest": "2026-01-01T00:00:00Z"}
+_STATUS: dict[str, Any] = {
+    "dataset": {"id": 1, "name": "book_sales"},
+    "status": "late",
+    "newest": "2026-01-01T00:00:00Z",
+}
 _STATUS |= {"lag": 2905200.0, "late_since": "2026-02-01T06:00:00Z"}
 
+_CLAIM: dict[str, Any] = {"id": 31, **_KEPT, "holder": "airflow", "until": "2026-02-03T15:15:00Z"}
+_CLAIM |= {"ended": None, "periods": 1, "dataset": {"id": 1, "name": "book_sales"}}
+_TO_LOAD = {**_OFFER, "reason": "offered"}
+
 EXAMPLES: dict[str, dict[str, Any]] = {
+    "Claim": _CLAIM,
+    "Claiming": {"dataset": {"id": 1}, "limit": 10, "seconds": 900},
+    "ToLoad": _TO_LOAD,
+    "Granted": {"claim": _CLAIM, "releases": [_TO_LOAD]},
+    "Renewal": {"seconds": 900},
+    "Renewed": {"claim": _CLAIM, "releases": [_PERIOD], "lost": 0},
+    "Return": {"outcome": "failed", "error": "the source does not answer"},
     "Cadence": _CADENCE,
     "Offer": _OFFER,
     "Offered": _OFFERED,

@@ -13,7 +13,7 @@ from ..records import Reason, Status
 from ..wants import DatasetStatus, MissingPage, Offered, Probe, Probed
 from .bodies import Asked
 from .releases import Since, Until, span
-from .resources import After, Limit, PathId, RelatedId, Text, page
+from .resources import After, Limit, PathId, RelatedId, Text, next_page, page
 from .tags import json
 
 READ = {"right": "read"}
@@ -71,7 +71,8 @@ def routes(database: Database) -> Router:
             dataset_id, workflow_id, organisation_id, tag, within, tuple(sorted(set(reason or ())))
         )
         behind = None if after is None else missing.place(after)
-        return json(await database.scan(request.caller, missing.missing, asked, runs, limit, behind))
+        found = await database.scan(request.caller, missing.missing, asked, runs, limit, behind)
+        return json(found, headers=next_page(request, found.after) if found.after else None)
 
     @get("/statuses", operation_id="listStatuses", summary="How it stands with Datasets", opt=READ)
     async def stands(

@@ -162,9 +162,7 @@ def create_derivations() -> None:
         sqlite_where=lost,
     )
     if op.get_bind().dialect.name == "sqlite":
-        op.create_index(
-            "ix_datasets_with_inputs", "datasets", ["id"], sqlite_where=sa.text("inputs <> '[]'")
-        )
+        op.create_index("ix_datasets_with_inputs", "datasets", ["id"], sqlite_where=sa.text("inputs <> '[]'"))
         return
     op.create_index(
         "ix_datasets_inputs",
