@@ -97,7 +97,8 @@ def _is_covered() -> ColumnElement[bool]:
         earlier.c.dataset_id == wanted.c.dataset_id, earlier.c.start_date <= wanted.c.start_date
     )
     run = select(coverage.c.end_date).where(
-        coverage.c.dataset_id == wanted.c.dataset_id, coverage.c.start_date == last.scalar_subquery()
+        coverage.c.dataset_id == wanted.c.dataset_id,
+        coverage.c.start_date == last.correlate(wanted).scalar_subquery(),
     )
     end = run.scalar_subquery()
     return and_(wanted.c.start_date < wanted.c.end_date, func.coalesce(end >= wanted.c.end_date, False))
