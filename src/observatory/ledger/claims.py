@@ -98,7 +98,7 @@ async def renew(tx: Transaction, id: int, seconds: int) -> Renewed:
         until = tx.now + timedelta(seconds=seconds)
         await tx.rows(LONGER, {"claim": id, "until": until})
         await tx.rows(RENEWED, {"claim": id, "until": until, "now": tx.now})
-    elif lost:
+    elif lost and owned.claim.ended is None:
         raise Conflict(
             f"claim {id} ran out, and others took over {lost} of its {owned.claim.periods} periods"
         )

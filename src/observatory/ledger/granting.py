@@ -46,7 +46,8 @@ def why() -> ColumnElement[str]:
     """Returns the reason for which a period is missing that nobody holds."""
     w = wanted.c
     reasons: list[tuple[ColumnElement[bool], str]] = [
-        (w.failures > literal_column("0"), "failed"),
+        # A claim that ran out was given back by nobody: whoever held it came to grief.
+        (or_(w.failures > literal_column("0"), w.claimed_until <= NOW), "failed"),
         (w.withdrawn.is_not(None), "withdrawn"),
         (w.restated.is_not(None), "restated"),
         (w.late <= NOW, "late"),

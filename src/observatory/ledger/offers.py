@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import bindparam, func, select, tuple_, update
+from sqlalchemy import bindparam, case, func, select, tuple_, update
 
 from ..errors import Invalid, Shrunk
 from ..intervals import Period
@@ -45,11 +45,12 @@ NOTE = Statement(
         probed_whole=func.coalesce(bindparam("probed_whole", type_=MOMENT), holdings.c.probed_whole),
     )
 )
+_PROBED = bindparam("probed", type_=MOMENT)
 LOOKED = Statement(
     update(holdings)
     .where(_OF_DATASET)
     .values(
-        probed=func.coalesce(bindparam("probed", type_=MOMENT), holdings.c.probed),
+        probed=case((holdings.c.probed > _PROBED, holdings.c.probed), else_=_PROBED),
         probe_outcome=bindparam("outcome"),
         probe_error=bindparam("error"),
     )
@@ -113,18 +114,21 @@ async def probe(tx: Transaction, dataset_id: int, probe: Probe) -> Probed:
     if probe.outcome == "failed":
         return await _looked(tx, dataset_id, held, probe, observed, offered)
     told = _one_each(probe.offers)
-    # Somebody else has looked later, and may have seen what this one could not see yet.
-    is_whole = probe.outcome == "complete" and (probed is None or observed >= probed)
+    # Else somebody has looked later, and knows better: what nobody knew yet is all that it adds.
+    is_latest = probed is None or observed >= probed
+    is_whole = probe.outcome == "complete" and is_latest
     seen = _digest(told) if is_whole else None
     if seen is not None and seen == digest:
         await _remember(tx, dataset_id, probe, observed, observed, seen, offered)
         return Probed(probe.outcome, observed, offered)
     before = await wanted.existing(tx, dataset_id, None if is_whole else list(told))
+    if not is_latest:
+        told = {p: offer for p, offer in told.items() if p not in before or before[p].first_seen is None}
     differs = difference(before, told, is_whole)
     if is_whole and not probe.confirm:
         _check_shrinking(len(differs.gone), offered, GUARD if guard is None else guard)
-    restated = await _restated(tx, dataset_id, before, told, [*differs.changed, *differs.returned])
-    wants = _there(before, told, differs, restated, observed)
+    compared = await _compared(tx, dataset_id, before, told, [*differs.changed, *differs.returned])
+    wants = _there(before, told, differs, compared, observed)
     wants += [before[p]._replace(gone=observed, last_seen=probed or observed) for p in differs.gone]
     replaced = [want.period for want in wants if want.period in before]
     widest = await wanted.put(tx, dataset_id, held.widest, replaced, wants)
@@ -134,6 +138,7 @@ async def probe(tx: Transaction, dataset_id: int, probe: Probe) -> Probed:
     await wanted.reckon(tx, dataset_id, widest, differs.touched)
     await status.refresh(tx, dataset_id, held)
     new, changed, returned, gone = map(len, differs)
+    restated = {period for period, is_restated in compared.items() if is_restated}
     done = Probed(probe.outcome, observed, offered, new, changed, returned, gone, len(restated))
     await _note(tx, dataset_id, held, done, differs, restated)
     return done
@@ -188,32 +193,41 @@ def _check_shrinking(gone: int, offered: int, guard: int) -> None:
         )
 
 
-async def _restated(
+async def _compared(
     tx: Transaction,
     dataset_id: int,
     before: Mapping[Period, Want],
     told: Mapping[Period, Offer],
     periods: Sequence[Period],
-) -> set[Period]:
-    """Returns which of the offers that are another now were loaded as they were before."""
+) -> dict[Period, bool | None]:
+    """Returns of the offers that are another now whether something else was loaded, as far as is told."""
     if not periods:
-        return set()
+        return {}
     recorded = await of_periods(tx, dataset_id, list(periods))
-    return {p for p in periods if p in recorded and _is_restated(before[p], told[p], recorded[p])}
+    return {p: _is_restated(before[p], told[p], recorded[p]) for p in periods if p in recorded}
 
 
-def _is_restated(before: Want, now: Offer, recorded: DatasetRelease) -> bool:
-    is_same = (before.version_label, before.digest) == (now.version_label, now.digest)
-    if is_same or recorded.state not in SETTLED:
+def _is_restated(before: Want, now: Offer, recorded: DatasetRelease) -> bool | None:
+    if recorded.state not in SETTLED:
+        return None
+    if before.version_label != now.version_label:
+        was, told = before.version_label or recorded.version_label, now.version_label
+        loaded = recorded.version_label
+    elif before.digest != now.digest:
+        was, told, loaded = before.digest, now.digest, recorded.digest
+    else:
+        return None
+    if told is not None and told == loaded:
         return False
-    return now.version_label is None or recorded.version_label != now.version_label
+    # A source that begins, or ceases, to tell its versions has restated nothing by that.
+    return True if was is not None and told is not None else None
 
 
 def _there(
     before: Mapping[Period, Want],
     told: Mapping[Period, Offer],
     differs: Difference,
-    restated: set[Period],
+    compared: Mapping[Period, bool | None],
     observed: datetime,
 ) -> list[Want]:
     """Returns the rows of what is offered, of what is new or another now."""
@@ -222,8 +236,8 @@ def _there(
         want = before.get(period) or Want(period.start_date, period.end_date)
         facts = {name: _told(told[period], name) for name in TOLD}
         want = want._replace(**facts, gone=None, last_seen=None)
-        if period in restated:
-            want = want._replace(restated=observed)
+        if (is_restated := compared.get(period)) is not None:
+            want = want._replace(restated=observed if is_restated else None)
         wants.append(want if want.first_seen else want._replace(first_seen=observed))
     return wants
 

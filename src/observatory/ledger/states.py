@@ -20,6 +20,7 @@ from .holdings import Held, hold
 from .releases import kept
 from .statements import Statement, listed_json
 from .tables import dataset_releases as table
+from .tables import wanted as offered
 
 IDENTITY = ("start_date", "end_date", "revision")
 
@@ -31,6 +32,18 @@ NEWEST = Statement(
         table.c.start_date == bindparam("start"),
         table.c.end_date == bindparam("end"),
     )
+)
+
+# Of what is not there any more, nothing else is offered.
+FORGET = Statement(
+    update(offered)
+    .where(
+        offered.c.dataset_id == bindparam("dataset"),
+        offered.c.start_date == bindparam("start"),
+        offered.c.end_date == bindparam("end"),
+        offered.c.restated.is_not(None),
+    )
+    .values(restated=None)
 )
 
 
@@ -95,6 +108,7 @@ async def remove(tx: Transaction, id: int, version: int | None = None) -> None:
     await tx.rows(DELETE, {"key": id})
     await uncover(tx, dataset_id, held.longest, [recorded.period])
     if held.widest is not None:
+        await tx.rows(FORGET, asked)
         await wanted.reckon(tx, dataset_id, held.widest, [recorded.period])
     await status.refresh(tx, dataset_id, held)
     before = msgspec.json.encode(recorded).decode()

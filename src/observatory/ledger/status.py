@@ -11,7 +11,18 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from ..records import SETTLED, Dataset, Status
 from ..wants import DatasetStatus
@@ -27,6 +38,8 @@ from .tables import MOMENT, coverage, dataset_releases, datasets, holdings, want
 FURTHER = timedelta(days=15)  # before what is written out ends, more is
 NOW = bindparam("now", type_=MOMENT)
 W = wanted.c
+# What is restated is there: it came in time, and is only to be loaded again.
+IS_AWAITED = W.restated.is_(None)
 MISSING = and_(W.dataset_id == bindparam("dataset"), W.since.is_not(None))
 
 
@@ -59,15 +72,14 @@ def _newest() -> Any:
 
 def _state() -> Select[Any]:
     # Of what is only due, `since` is the moment at which it became so.
-    is_more = or_(W.late.is_(None), W.since < W.due)
+    is_more = or_(W.late.is_(None), W.since != W.due)
     told = [
-        holdings.c.widest.is_not(None),
-        holdings.c.probed.is_not(None),
+        or_(holdings.c.probed_whole.is_not(None), holdings.c.offers > literal_column("0")),
         holdings.c.horizon,
-        _first(W.late),
+        _first(W.late, IS_AWAITED),
         exists().where(MISSING, W.since <= NOW, is_more),
         exists().where(MISSING, W.since <= NOW),
-        _first(W.late, W.late > NOW),
+        _first(W.late, W.late > NOW, IS_AWAITED),
         _first(W.since, W.since > NOW),
         *_newest(),
     ]
@@ -169,8 +181,7 @@ def _overview(asked: tuple[str, ...], restricted: bool, sqlite: bool) -> Select[
 
 def _worked_out(
     now: datetime,
-    is_wanted: bool,
-    is_probed: bool,
+    is_known: bool,
     horizon: datetime | None,
     late: datetime | None,
     is_incomplete: bool,
@@ -185,7 +196,7 @@ def _worked_out(
     further = horizon and max(horizon - FURTHER, now)
     moments = [moment for moment in (next_late, next_due, further) if moment]
     is_late = late is not None and late <= now
-    status: Status = "complete" if is_wanted or is_probed or horizon else "unknown"
+    status: Status = "complete" if is_known or horizon else "unknown"
     if is_late:
         status = "late"
     elif is_incomplete:
