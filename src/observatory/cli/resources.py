@@ -16,6 +16,9 @@ from .options import filters_of, filters_said, option, options_of, record_said
 from .show import write
 from .tables import Output, write_record, write_records
 
+# What of a record is told one by one, since it would leave no room for the others in a row.
+LONG = {"extras", "cadence", "shrink_guard", "inputs"}
+
 
 def resource(kind: type[Record]) -> typer.Typer:
     """Returns the commands of the records of a kind."""
@@ -41,7 +44,7 @@ def _list(kind: type[Record]) -> Callable[..., None]:
         with opened(context) as api:
             asked = filters_said(api, said)
             found = complete(lambda: getattr(api, f"get_{plural(kind)}")(**asked))
-        write_records(found, ["id", *(f for f in fields_of(kind) if f != "extras")], output)
+        write_records(found, ["id", *(f for f in fields_of(kind) if f not in LONG)], output)
 
     what = words(kind) + "s"
     return _declared(command, f"Lists the {what}: all, or those that are asked for.", filters_of(kind))
