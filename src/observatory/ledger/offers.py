@@ -4,6 +4,7 @@ A probe that failed or saw only a part withdraws nothing, and a complete one tha
 once is refused until it is confirmed: an outage at the source must not look like an empty source.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -27,6 +28,7 @@ from .tables import wanted as table
 from .wanted import Want
 
 TOLD = ("version_label", "published", "size", "digest", "extras")
+NUMBER = re.compile(r"\d+")
 GUARD = 20  # percent
 SHOWN = 20  # so many periods of each sort are in the entry of a probe
 
@@ -156,16 +158,25 @@ async def listed(tx: Transaction, dataset_id: int, limit: int, after: Period | N
 
 
 def _one_each(offers: Iterable[Offer]) -> dict[Period, Offer]:
-    """Returns one offer for each period: of several the one published last, and of these the last told."""
+    """Returns one offer for each period, in whatever order they are told.
+
+    Of several it is the one published last, of these the one with the last label, else the last told.
+    """
     found: dict[Period, Offer] = {}
-    earliest = datetime.min.replace(tzinfo=UTC)
     for at, told in enumerate(offers):
         one = normal(told, f"offers[{at}].")
         period = Period(one.start_date, one.end_date)
         other = found.get(period)
-        if other is None or (one.published or earliest) >= (other.published or earliest):
+        if other is None or _age(one) >= _age(other):
             found[period] = one
     return found
+
+
+def _age(offer: Offer) -> tuple[datetime, str]:
+    """Returns what says which of two offers is the later: v10 comes after v9."""
+    earliest = datetime.min.replace(tzinfo=UTC)
+    label = NUMBER.sub(lambda found: found[0].zfill(20), offer.version_label or "")
+    return offer.published or earliest, label
 
 
 def _told(offer: Offer, name: str) -> Any:
