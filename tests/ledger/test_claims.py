@@ -291,6 +291,20 @@ def test_a_claim_that_is_renewed_lasts_and_keeps_what_nobody_took(book_url: str)
     asyncio.run(work())
 
 
+def test_what_was_given_back_was_not_lost_to_whoever_claimed_it_then(book_url: str) -> None:
+    async def work() -> None:
+        async with offering(book_url, 1) as (book, dataset):
+            mine = await claim(book, dataset)
+            assert mine.claim is not None
+            await book.write(BY, claims.give_back, mine.claim.id, Return())
+            assert (await claim(book, dataset)).claim is not None
+            renewed = await book.write(BY, claims.renew, mine.claim.id, 60)
+            assert renewed.claim.ended is not None
+            assert renewed.releases == []
+
+    asyncio.run(work())
+
+
 @pytest.mark.parametrize(
     ("told", "field"),
     [
