@@ -18,17 +18,20 @@ from .derived import derived, stale
 from .importing import adopt_from
 from .journal import journal
 from .login import login, logout, whoami
-from .missing import missing
+from .marking import mark
+from .missing import compared, missing
+from .recording import add, revise
 from .releases import coverage, releases
 from .resources import resource
 from .ring import reencrypt, ring
 from .serve import serve
+from .wanted import offers, probe, status
 from .withdrawing import withdraw
 
 HELP = """The book that knows which data exists, which is missing, and why.
 
 Ends with 0 when it is done, 1 when the book refused or was not reached, 2 when the command or a file is
-wrong, 3 when something is missing or stale.
+wrong, 3 when something is missing, late or stale.
 """
 
 NO_KEY = "`observatory login` keeps another key; `observatory database key` makes one where the database is"
@@ -74,11 +77,18 @@ def observatory(
 
 for kind in KINDS:
     app.add_typer(resource(kind), name=kind.path)
+releases.command("add")(add)
+releases.command("revise")(revise)
 releases.command()(withdraw)
-releases.command()(missing)
+releases.command()(mark)
+releases.command("missing")(compared)
 releases.command()(derived)
 app.add_typer(releases, name="releases")
 app.command()(coverage)
+app.command()(missing)
+app.command()(status)
+app.command()(probe)
+app.command()(offers)
 app.command()(stale)
 app.command()(adopt)
 app.command()(claim)

@@ -47,7 +47,7 @@ def _list(kind: type[Record]) -> Callable[..., None]:
         write_records(found, ["id", *(f for f in fields_of(kind) if f not in LONG)], output)
 
     what = words(kind) + "s"
-    return _declared(command, f"Lists the {what}: all, or those that are asked for.", filters_of(kind))
+    return declared(command, f"Lists the {what}: all, or those that are asked for.", filters_of(kind))
 
 
 def _get(kind: type[Record]) -> Callable[..., None]:
@@ -56,7 +56,7 @@ def _get(kind: type[Record]) -> Callable[..., None]:
             write_record(_fetched(api, kind, which, **said), output)
 
     then = [one for one in filters_of(kind) if one.name == "as_of"]
-    return _declared(command, f"Shows {article(kind)}.", [_which(kind), *then])
+    return declared(command, f"Shows {article(kind)}.", [_which(kind), *then])
 
 
 def _create(kind: type[Record]) -> Callable[..., None]:
@@ -65,7 +65,7 @@ def _create(kind: type[Record]) -> Callable[..., None]:
             record = record_said(api, kind, said)
             write_record(getattr(api, f"post_{singular(kind)}")(record), output)
 
-    return _declared(command, f"Creates {article(kind)}, and shows it.", options_of(kind))
+    return declared(command, f"Creates {article(kind)}, and shows it.", options_of(kind))
 
 
 def _update(kind: type[Record]) -> Callable[..., None]:
@@ -84,7 +84,7 @@ def _update(kind: type[Record]) -> Callable[..., None]:
     help = "The version that it must still have; else somebody changed it since."
     version = option("version", int, help, min=1, metavar="NUMBER")
     doc = f"Changes the given fields of {article(kind)}, and shows it."
-    return _declared(command, doc, [_which(kind), *options_of(kind), version])
+    return declared(command, doc, [_which(kind), *options_of(kind), version])
 
 
 def _delete(kind: type[Record]) -> Callable[..., None]:
@@ -94,9 +94,7 @@ def _delete(kind: type[Record]) -> Callable[..., None]:
             getattr(api, f"delete_{singular(kind)}")(id)
         write(f"deleted {words(kind)} {id}\n")
 
-    return _declared(
-        command, f"Removes {article(kind)} that nothing refers to.", [_which(kind)], output=False
-    )
+    return declared(command, f"Removes {article(kind)} that nothing refers to.", [_which(kind)], output=False)
 
 
 def _which(kind: type[Record]) -> Parameter:
@@ -110,7 +108,7 @@ def _fetched(api: ObservatoryApi, kind: type[Record], which: str, **said: Any) -
     return record
 
 
-def _declared(
+def declared(
     command: Callable[..., None], doc: str, options: list[Parameter], output: bool = True
 ) -> Callable[..., None]:
     """Gives a command the options that Typer reads from its signature; only here are they known."""

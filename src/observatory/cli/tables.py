@@ -1,7 +1,7 @@
 """Records as tables for people, as lines with tabs for pipes, and as the API's JSON for programs."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import typer
@@ -14,7 +14,14 @@ Output = Annotated[
     Literal["table", "json"],
     typer.Option("--output", "-o", help="A table for people, or what the API answers, for programs."),
 ]
-WHOLE = ("id", "start_date", "end_date", "state")  # never broken, however narrow the terminal is
+WHOLE = ("id", "start_date", "end_date", "period", "state")  # never broken, however narrow the terminal is
+
+
+class Coloured(NamedTuple):
+    """A text that has a colour where it is shown to people."""
+
+    text: str
+    colour: str
 
 
 def write_records(records: Sequence[Record], fields: list[str], output: str) -> None:
@@ -53,7 +60,8 @@ def write_table(fields: list[str], rows: list[list[Any]]) -> None:
         write("none\n")
         return
     kept = [at for at in range(len(fields)) if any(row[at] is not None for row in rows)]
-    write(_drawn([fields[at] for at in kept], [[row[at] for at in kept] for row in texts]))
+    styles = [[row[at].colour if isinstance(row[at], Coloured) else "" for at in kept] for row in rows]
+    write(_drawn([fields[at] for at in kept], [[row[at] for at in kept] for row in texts], styles))
 
 
 def write_json(answer: Any) -> None:
@@ -64,10 +72,12 @@ def write_json(answer: Any) -> None:
 def _shown(value: Any) -> str:
     if value is None and not is_for_people():
         return ""
+    if isinstance(value, Coloured):
+        return safe(value.text)
     return safe(label(value)) if isinstance(value, Record) else value_text(value)
 
 
-def _drawn(fields: list[str], rows: list[list[str]]) -> str:
+def _drawn(fields: list[str], rows: list[list[str]], styles: list[list[str]]) -> str:
     # Slow to import, and needed only here.
     from rich.console import Console
     from rich.table import Table
@@ -77,8 +87,10 @@ def _drawn(fields: list[str], rows: list[list[str]]) -> str:
     for field in fields:
         # With spaces, a heading that is longer than what is below it takes two lines.
         table.add_column(field.replace("_", " "), overflow="fold", no_wrap=field in WHOLE)
-    for row in rows:
-        table.add_row(*map(Text, row))  # as Text, since a name may hold what rich would take for markup
+    for row, style in zip(rows, styles, strict=True):
+        table.add_row(
+            *map(Text, row, style)
+        )  # as Text, since a name may hold what rich would take for markup
     console = Console()
     with console.capture() as captured:
         console.print(table)

@@ -88,9 +88,12 @@ class Wanted(Connection):
         workflow_id: int | None = None,
         organisation_id: int | None = None,
         tag: str | None = None,
+        reasons: Sequence[Reason] = (),
+        start_date: date | None = None,
+        end_date: date | None = None,
     ) -> dict[Reason, int]:
         """Returns how many periods are missing, by reason."""
-        asked = _asked(dataset_id, workflow_id, organisation_id, tag, (), None, None)
+        asked = _asked(dataset_id, workflow_id, organisation_id, tag, reasons, start_date, end_date)
         return self._transport.call("GET", PATH, MissingPage, asked=asked | {"limit": 1}).counts
 
     def get_statuses(
