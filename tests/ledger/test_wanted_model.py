@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
@@ -61,6 +61,8 @@ CADENCES = [
     Cadence("0 * * * *", DAY_0 + 66 * DAY, timezone="America/New_York", expected_until=DAY_0 + 68 * DAY),
 ]
 STEPS = [timedelta(minutes=10), HOUR, 7 * HOUR, DAY, 3 * DAY, 20 * DAY, 70 * DAY]
+# To look for a shorter way to a failure takes longer than a test may; whoever mends it adds Phase.shrink.
+PHASES = [Phase.explicit, Phase.reuse, Phase.generate]
 some_period = st.sampled_from(PERIODS)
 some_told = st.builds(Told, st.sampled_from([None, "v1", "v2"]), st.sampled_from([None, "a", "b"]))
 some_offers = st.dictionaries(some_period, some_told, max_size=12)
@@ -350,6 +352,7 @@ def test_the_book_says_what_a_plain_model_says(book_url: str, examples: int, ste
                     max_examples=examples,
                     stateful_step_count=steps,
                     deadline=None,
+                    phases=PHASES,
                     suppress_health_check=list(HealthCheck),
                 ),
             )
