@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from ..client import ObservatoryApi
-from ..records import KINDS, Cadence, Record, relations
+from ..records import KINDS, Cadence, Dataset, Record, relations
 from .keys import WrongUsage, fields_of, find, key_form, plural, singular, words
 from .times import typed_time
 
@@ -52,6 +52,8 @@ def options_of(kind: type[Record]) -> list[Parameter]:
         elif field == "shrink_guard":
             made.append(option(field, int, FIELDS[field], min=0, max=100, metavar="PERCENT"))
         elif field == "inputs":
+            help = "A dataset that it is made from, as organisation/workflow/dataset; may be repeated."
+            made.append(option("input", list[str], help, metavar="DATASET"))
             help = "The id of a dataset that it is made from; may be repeated."
             made.append(option("input_id", list[int], help, min=1, metavar="ID"))
         elif choices := _choices(kind, field):
@@ -86,8 +88,9 @@ def record_said(api: ObservatoryApi, kind: type[Record], said: Said) -> Record:
     if "tags" in given or "tag" in given:
         listed = [tag.strip() for tag in given.get("tags", "").split(",") if tag.strip()]
         fields["tags"] = json.dumps([*listed, *given.get("tag", [])], ensure_ascii=False)
-    if "input_id" in given:
-        fields["inputs"] = given["input_id"]
+    if "input_id" in given or "input" in given:
+        named = [find(api, Dataset, key).id for key in given.get("input", [])]
+        fields["inputs"] = [*given.get("input_id", []), *named]
     if "cadence" in given:
         fields["cadence"] = msgspec.convert(json_object("--cadence", given["cadence"]), Cadence)
     if "extras" in given:

@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime, time
 from typing import Any
 
+import msgspec
 import typer
 
 JOINERS = "\u200c\u200d"  # parts of words in some scripts, though nobody sees them
@@ -51,7 +52,9 @@ def value_text(value: Any) -> str:
         return "–"
     if isinstance(value, datetime):
         return moment_text(value)
-    return safe(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    if isinstance(value, str):
+        return safe(value)
+    return safe(json.dumps(msgspec.to_builtins(value), ensure_ascii=False))
 
 
 def moment_text(moment: datetime) -> str:

@@ -1,6 +1,7 @@
 """What a catalogue says of a record otherwise than the book does. Pure."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ...records import Record, is_given
@@ -17,8 +18,13 @@ class Difference(NamedTuple):
     new: Any
 
 
-def differences(record: Record, related: dict[str, Key], current: Record | None) -> list[Difference]:
-    """Returns the fields that differ, in their order; of a new record all that it says."""
+def differences(
+    record: Record, related: Mapping[str, Any], current: Record | None, names: Mapping[int, Key]
+) -> list[Difference]:
+    """Returns the fields that differ, in their order; of a new record all that it says.
+
+    `related` has the key of each related record and those of the inputs, `names` the keys of datasets by id.
+    """
     found: list[Difference] = []
     for field in fields_of(type(record)):
         new: Any = related.get(field, getattr(record, field))
@@ -30,7 +36,10 @@ def differences(record: Record, related: dict[str, Key], current: Record | None)
         if field == "extras":
             found += _of_extras({} if old is NOTHING else old, new)
             continue
-        if field in related:
+        if field == "inputs":
+            new = sorted(map(key_text, new))
+            old = NOTHING if old is NOTHING else sorted(key_text(names.get(id, (str(id),))) for id in old)
+        elif field in related:
             new, old = key_text(new), NOTHING if old is NOTHING else key_text(key_of(old))
         if field == "tags":
             new, old = json.loads(new), NOTHING if old is NOTHING else json.loads(old)

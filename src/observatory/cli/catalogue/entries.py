@@ -19,6 +19,7 @@ from ...records import (
 )
 from ...rules import normal
 from ..keys import article, fields_of, plural, words
+from .cadences import cadence_of
 from .mistakes import Mistake, Path, WrongFile, place
 from .source import Source
 
@@ -30,7 +31,10 @@ OPTIONAL = ("tags", "extras", "granularity", "cadence", "shrink_guard", "inputs"
 
 
 class Entry(NamedTuple):
-    """One record as a file describes it: its own fields, and what it refers to as it is written there."""
+    """One record as a file describes it: its own fields, and what it refers to as it is written there.
+
+    It refers to one record by a relation, and to a list of datasets by the inputs of a dataset.
+    """
 
     record: Record
     references: dict[str, Any]
@@ -91,12 +95,16 @@ def _entry(
         for field in said
         if field not in fields_of(kind)
     }
-    related = relations(kind)
-    own = {field: value for field, value in said.items() if field not in wrong and field not in related}
+    refers = [*relations(kind), "inputs"]
+    own = {field: value for field, value in said.items() if field not in wrong and field not in refers}
     wrong |= _wrong_types(kind, own)
+    if not isinstance(said.get("inputs", []), list):
+        wrong["inputs"] = "must be a list, as in [organisation/workflow/dataset]"
     if not wrong:
+        if "cadence" in own:
+            own["cadence"] = cadence_of(own["cadence"])
         try:
-            yield Entry(normal(kind(**own)), {f: said[f] for f in related if f in said}, path)
+            yield Entry(normal(kind(**own)), {f: said[f] for f in refers if f in said}, path)
         except Invalid as error:
             wrong = error.fields
     mistakes += [mistake(source, (*path, field), why) for field, why in wrong.items()]
@@ -111,9 +119,14 @@ def _wrong_types(kind: type[Record], said: dict[str, Any]) -> dict[str, str]:
                 wrong[field] = "must be a list, as in [sales, books]"
             continue
         try:
-            msgspec.convert(value, types[field])
+            if field == "cadence":
+                cadence_of(value)
+            else:
+                msgspec.convert(value, types[field])
         except msgspec.ValidationError as error:
             wrong[field] = _cure(str(error), types[field])
+        except ValueError as error:
+            wrong[field] = str(error)
     return wrong
 
 
@@ -127,7 +140,7 @@ def _cure(said: str, wanted: Any) -> str:
         return "must not be empty"
     if said.startswith("Expected `str` matching"):
         return "holds a control character, such as a tab or the end of a line"
-    choices = [choice for part in get_args(wanted) for choice in get_args(part)]
+    choices = [one for part in get_args(wanted) for one in get_args(part) if isinstance(one, str)]
     if choices and not said.startswith("Expected `str` of"):
-        return f"must be one of {', '.join(map(str, choices))}"
+        return f"must be one of {', '.join(choices)}"
     return said

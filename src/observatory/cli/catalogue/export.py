@@ -1,14 +1,17 @@
 """A book's catalogue as the text of a file that `observatory apply` accepts."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
-from ...records import Record, Workflow, is_given, relations
-from ..keys import fields_of, key_of, key_text, plural
+from ...records import Dataset, Record, is_given, relations
+from ..keys import Key, fields_of, key_of, key_text, plural
+from .cadences import said_of
 from .entries import KINDS
-from .plan import Book
+from .plan import Book, dataset_names
+from .references import PARTS
 
 HEAD = "# What is in a book before any release. Put it into another with `observatory apply`.\n"
 
@@ -18,12 +21,13 @@ def dump(book: Book) -> str:
 
     Whoever may not read addresses is told none, and the file has none.
     """
-    said = {plural(kind): [_said(book[kind][key]) for key in sorted(book[kind])] for kind in KINDS}
+    names = dataset_names(book)
+    said = {plural(kind): [_said(book[kind][key], names) for key in sorted(book[kind])] for kind in KINDS}
     parts = [_yaml({section: listed}) for section, listed in said.items() if listed]
     return "\n".join([HEAD, *parts])
 
 
-def _said(record: Record) -> dict[str, Any]:
+def _said(record: Record, names: Mapping[int, Key]) -> dict[str, Any]:
     kind = type(record)
     said = {field: value for field in fields_of(kind) if is_given(value := getattr(record, field))}
     if "extras" in said:
@@ -31,14 +35,17 @@ def _said(record: Record) -> dict[str, Any]:
         said["extras"] = json.loads(json.dumps(said["extras"], sort_keys=True))
     if "tags" in said:
         said["tags"] = json.loads(said["tags"])
-    return said | {field: _reference(said[field]) for field in relations(kind)}
+    if said.get("cadence"):
+        said["cadence"] = said_of(said["cadence"])
+    if "inputs" in said:
+        said["inputs"] = [_reference(Dataset, key) for key in sorted(names[id] for id in said["inputs"])]
+    return said | {field: _reference(other, key_of(said[field])) for field, other in relations(kind).items()}
 
 
-def _reference(record: Record) -> Any:
-    """Returns how a related record is written: as a text, unless a slash in a name made that ambiguous."""
-    key = key_of(record)
-    if isinstance(record, Workflow) and key_text(key).count("/") > 1:
-        return {"organisation": key[0], "name": key[1]}
+def _reference(kind: type[Record], key: Key) -> Any:
+    """Returns how another record is written: as a text, unless a slash in a name made that ambiguous."""
+    if kind in PARTS and key_text(key).count("/") >= len(key):
+        return dict(zip(PARTS[kind], key, strict=True))
     return key_text(key)
 
 

@@ -3,9 +3,15 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...records import Record, Workflow
+from ...records import Dataset, Record, Workflow
 from ..keys import Key, article, key_form, key_text, words
 from .entries import like
+
+# How a record is named where a slash in a name makes its key ambiguous.
+PARTS: dict[type[Record], tuple[str, ...]] = {
+    Workflow: ("organisation", "name"),
+    Dataset: ("organisation", "workflow", "name"),
+}
 
 
 class WrongReference(Exception):
@@ -29,10 +35,11 @@ class Known:
             same.append(key)
 
     def find(self, kind: type[Record], said: Any) -> Key:
-        """Returns the key that a relation names, written as a text or, of a workflow, as a mapping."""
+        """Returns the key that a relation names, written as a text or as a mapping of its parts."""
         wanted: Key | None = None
-        if kind is Workflow and isinstance(said, dict) and set(said) == {"organisation", "name"}:
-            wanted = (str(said["organisation"]), str(said["name"]))
+        parts = PARTS.get(kind, ())
+        if isinstance(said, dict) and set(said) == {*parts}:
+            wanted = tuple(str(said[part]) for part in parts)
         elif not isinstance(said, str):
             raise WrongReference(f"must be a text: the {key_form(kind)} of {article(kind)}, in quotes")
         text = key_text(wanted) if wanted else str(said)
@@ -41,5 +48,6 @@ class Known:
             hint = like(text, list(self._keys[kind]))
             raise WrongReference(f"there is no {words(kind)} {text!r} in this file or the book: {hint}")
         if len(found) > 1:
-            raise WrongReference(f"{text!r} names several: write {{organisation: …, name: …}} instead")
+            form = ", ".join(f"{part}: …" for part in parts)
+            raise WrongReference(f"{text!r} names several: write {{{form}}} instead")
         return found[0]
