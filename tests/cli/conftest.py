@@ -49,7 +49,7 @@ class Terminal(io.TextIOWrapper):
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Runs on SQLite only what does not care for the database, which is all but catalogues."""
-    if "database_url" in metafunc.fixturenames and not metafunc.module.__name__.endswith("test_apply"):
+    if "database_url" in metafunc.fixturenames and "test_apply" not in metafunc.module.__name__:
         on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
         metafunc.definition.add_marker(on_sqlite)
 
