@@ -17,6 +17,7 @@ from .resources import After, Limit, PathId, RelatedId, Text, next_page, page
 from .tags import json
 
 READ = {"right": "read"}
+NOW = {**READ, "is_tagged": False}  # what changes by time alone
 MANY = 10_000  # statuses are small, and an overview is read whole
 
 Many = Annotated[int, QueryParameter(ge=1, le=MANY, description="How many to answer at most.")]
@@ -52,7 +53,7 @@ def routes(database: Database) -> Router:
         place = missing.Place(id, found[-1].start_date, found[-1].end_date) if found else None
         return page(request, found, limit, missing.said(place) if place else "")
 
-    @get("/missing", operation_id="getMissing", summary="What is missing, and why", opt=READ)
+    @get("/missing", operation_id="getMissing", summary="What is missing, and why", opt=NOW)
     async def tell(
         request: Asked,
         dataset_id: RelatedId = None,
@@ -74,7 +75,7 @@ def routes(database: Database) -> Router:
         found = await database.scan(request.caller, missing.missing, asked, runs, limit, behind)
         return json(found, headers=next_page(request, found.after) if found.after else None)
 
-    @get("/statuses", operation_id="listStatuses", summary="How it stands with Datasets", opt=READ)
+    @get("/statuses", operation_id="listStatuses", summary="How it stands with Datasets", opt=NOW)
     async def stands(
         request: Asked,
         dataset_type_id: RelatedId = None,
@@ -89,7 +90,8 @@ def routes(database: Database) -> Router:
         asked |= {"dataset_type_id": dataset_type_id, "status": standing}
         wanted = {name: value for name, value in asked.items() if value is not None}
         found = await database.scan(request.caller, status.listed, wanted, limit, after)
-        return page(request, found, limit, str(found[-1].dataset.id) if found else "")
+        is_full = len(found) == limit
+        return json(found, headers=next_page(request, str(found[-1].dataset.id)) if is_full else None)
 
     return Router("/", route_handlers=[probe, offered, tell, stands], tags=["Missing"])
 
