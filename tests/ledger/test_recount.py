@@ -6,6 +6,7 @@ import tracemalloc
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 from observatory import DatasetRelease, Period, Unavailable
 from observatory.access import operator
 from observatory.intervals import merge
-from observatory.ledger import recount, states
+from observatory.ledger import offers, recount, releases, states
 from observatory.ledger.soundness import check
 from observatory.ledger.upgrade import downgrade
+from observatory.wants import Offer, Probe
 
 from .conftest import DAY_0, NewBook, day, fill, opened, record
 
@@ -196,3 +198,25 @@ def test_counting_holds_few_periods_at_a_time() -> None:
         assert tracemalloc.get_traced_memory()[1] < 12 * 2**20
     finally:
         tracemalloc.stop()
+
+
+def test_what_a_server_of_before_recorded_is_missing_no_longer_once_it_is_counted_anew(
+    book_url: str,
+) -> None:
+    [dataset] = fill(book_url, 1, 0)
+    offer = Offer(day(dataset, 0).start_date, day(dataset, 0).end_date)
+
+    async def work(*calls: tuple[Any, ...]) -> None:
+        book = opened(book_url)
+        async with book.running():
+            for call, *told in calls:
+                await book.write(operator("record"), call, *told)
+
+    asyncio.run(work((offers.probe, dataset, Probe("complete", [offer])), (releases.record, day(dataset, 0))))
+    assert check(book_url).is_sound
+    run(book_url, "UPDATE wanted SET since = first_seen")
+
+    report = check(book_url)
+    assert (report.differ, set(report.found)) == ({dataset}, {"missing"})
+    asyncio.run(work((recount.repair, dataset)))
+    assert check(book_url).is_sound

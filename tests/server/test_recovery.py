@@ -9,6 +9,7 @@ import pytest
 
 from observatory import Dataset, DatasetRelease, ObservatoryApi, ObservatoryError, Organisation, Unavailable
 from observatory.ledger import upgrade
+from observatory.settings import Settings
 
 DAY = (datetime(2021, 1, 1, tzinfo=UTC), datetime(2021, 1, 2, tzinfo=UTC))
 OTHERS = (
@@ -89,3 +90,25 @@ def test_a_lock_that_is_not_had_soon_is_given_up(
             api.put_dataset_release(DatasetRelease(id=1, row_count=7))
         assert len(api.get_dataset_releases(dataset_id=dataset.id)) == 1
     assert api.put_dataset_release(DatasetRelease(id=1, row_count=7)).row_count == 7
+
+
+ONCE = b"""
+CREATE SEQUENCE cuts;
+CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF nextval('cuts') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER cut AFTER UPDATE ON book FOR EACH STATEMENT EXECUTE FUNCTION cut();
+"""
+
+
+def test_a_server_whose_first_commit_is_cut_off_begins_again(
+    database_url: str, serve: Callable[[Settings], str]
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(ONCE)
+    with ObservatoryApi(serve(Settings(database_url=database_url)), timeout=10) as api:
+        assert len(api.get_table_types()) == 3
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute(b"SELECT last_value FROM cuts").fetchone() == (2,)

@@ -12,6 +12,7 @@ from sqlalchemy import BindParameter, Select, bindparam, delete, select, tuple_
 
 from ..intervals import EVER, Period, merge
 from ..records import SETTLED
+from . import status, wanted
 from .coverage import LONGER, PUT, microseconds
 from .database import Transaction
 from .holdings import hold
@@ -53,11 +54,10 @@ def runs(periods: Iterable[Period]) -> Iterator[Period]:
 async def repair(tx: Transaction, dataset_id: int) -> None:
     """Writes down anew what follows from the releases of a dataset.
 
-    That is its coverage, the length of its longest period, and what is looked up of what they are made from.
-
-    Nobody records into the dataset meanwhile.
+    That is its coverage, the length of its longest period, what is looked up of what they are made from,
+    since when what is wanted is missing, and how it stands. Nobody records into the dataset meanwhile.
     """
-    await hold(tx, dataset_id)
+    held = await hold(tx, dataset_id)
     await tx.rows(CLEAR, {"dataset": dataset_id})
     last: list[Period] = []
     longest = 0
@@ -72,6 +72,9 @@ async def repair(tx: Transaction, dataset_id: int) -> None:
     await _put(tx, dataset_id, last)
     await tx.rows(LONGER, {"dataset": dataset_id, "longest": longest})
     await derive_all(tx, dataset_id)
+    if held.widest is not None:
+        await wanted.reckon(tx, dataset_id, held.widest, [EVER])
+    await status.refresh(tx, dataset_id, held)
 
 
 def _beginning() -> tuple[Any, Any]:

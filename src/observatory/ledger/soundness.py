@@ -34,7 +34,8 @@ from ..records import SETTLED, State
 from .coverage import microseconds
 from .recount import runs
 from .snapshot import current_version, snapshot, streamed
-from .tables import JSONS, MOMENT, coverage, dataset_releases, derivations, holdings, metadata
+from .tables import JSONS, MOMENT, coverage, dataset_releases, derivations, holdings, metadata, wanted
+from .wanted import since
 
 # A time as SQLite keeps it: of fixed width, in UTC.
 FORM = "####-##-##T##:##:##.######+00:00".replace("#", "[0-9]")
@@ -102,7 +103,20 @@ def check_on(connection: Connection, version: str) -> Report:
     if "values" not in report.found:
         _check_releases(connection, datetime.fromisoformat if on_sqlite else _as_it_is, report)
         _check_derivations(connection, report)
+        _check_wanted(connection, on_sqlite, report)
     return report
+
+
+def _check_wanted(connection: Connection, on_sqlite: bool, report: Report) -> None:
+    """Looks whether what is wanted is missing since when it follows that it is."""
+    w = wanted.c
+    differs = w.since.is_distinct_from(since(on_sqlite))
+    rows = select(w.dataset_id, w.start_date, w.end_date).where(differs)
+    for dataset_id, start, end in streamed(connection, rows.order_by(w.dataset_id, w.start_date, w.end_date)):
+        report.differ.add(dataset_id)
+        report.add(
+            "missing", f"{start} to {end} of dataset {dataset_id} is not told as it follows from the rest"
+        )
 
 
 def _check_file(connection: Connection, report: Report) -> None:

@@ -104,7 +104,8 @@ def _is_covered() -> ColumnElement[bool]:
     return and_(wanted.c.start_date < wanted.c.end_date, func.coalesce(end >= wanted.c.end_date, False))
 
 
-def _since(sqlite: bool) -> ColumnElement[datetime]:
+def since(sqlite: bool) -> ColumnElement[datetime]:
+    """Returns since when a wanted period is missing, as it follows from all else."""
     w = wanted.c
     offered = case((w.gone.is_(None), w.first_seen))
     expected = case((and_(w.due.is_not(None), ~_is_covered()), w.due))
@@ -114,14 +115,14 @@ def _since(sqlite: bool) -> ColumnElement[datetime]:
 
 
 def _reckon(sqlite: bool) -> Update:
-    since = _since(sqlite)
+    follows = since(sqlite)
     touched = update(wanted).where(
         MINE,
         wanted.c.start_date.between(bindparam("reach"), bindparam("end")),
         wanted.c.end_date >= bindparam("start"),
-        wanted.c.since.is_distinct_from(since),
+        wanted.c.since.is_distinct_from(follows),
     )
-    return touched.values(since=since)
+    return touched.values(since=follows)
 
 
 def _exactly(given: FromClause) -> ColumnElement[bool]:

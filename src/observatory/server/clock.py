@@ -9,7 +9,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from ..access import operator
+from ..access import Caller, operator
 from ..errors import NotFound, Unavailable
 from ..ledger import Database, expecting, status
 
@@ -35,8 +35,19 @@ async def _tick(database: Database) -> None:
     while True:
         try:
             for id in await database.read(by, status.due, AT_ONCE):
-                with suppress(NotFound):  # deleted since
-                    await database.write(by, expecting.look, id)
+                await _look(database, by, id)
         except Unavailable as error:
             LOG.warning("what is due or late is not written down yet: %s", error)
         await asyncio.sleep(EVERY)
+
+
+async def _look(database: Database, by: Caller, id: int) -> None:
+    """Looks at one dataset; what is wrong with it stops the clock for no other."""
+    try:
+        await database.write(by, expecting.look, id)
+    except NotFound:
+        pass  # deleted since
+    except Unavailable:
+        raise
+    except Exception:
+        LOG.exception("dataset %d cannot be looked at", id)
