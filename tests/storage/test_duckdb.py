@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 
 import duckdb
 import pytest
@@ -37,6 +38,16 @@ def another_process(path: Path, seconds: float) -> Iterator[None]:
 def test_a_load_waits_for_another_process_to_be_done(tmp_path: Path) -> None:
     with another_process(tmp_path / "warehouse.duckdb", seconds=0.5):
         assert DuckDB(tmp_path).load(ADDRESS, ROWS).row_count == 1
+
+
+def test_a_load_waits_for_another_part_of_this_process_to_let_go_of_the_file(tmp_path: Path) -> None:
+    DuckDB(tmp_path).load(ADDRESS, ROWS)
+    holder = duckdb.connect()
+    holder.execute(f"ATTACH '{tmp_path / 'warehouse.duckdb'}' AS other")
+    letting_go = Timer(0.3, holder.execute, ["DETACH other"])
+    letting_go.start()
+    assert DuckDB(tmp_path).load(ADDRESS, ROWS).row_count == 1
+    letting_go.join()
 
 
 def test_waiting_has_an_end_that_names_the_file_and_who_has_it(tmp_path: Path) -> None:

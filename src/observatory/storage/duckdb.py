@@ -136,8 +136,8 @@ class DuckDB:
 
 
 def _is_busy(error: duckdb.Error) -> bool:
-    """Tells whether another process has the file, or another thread has it open otherwise or changes it."""
-    if isinstance(error, duckdb.TransactionException):
+    """Tells whether another process has the file, or another thread opens or closes it, or changes it."""
+    if isinstance(error, duckdb.TransactionException | duckdb.ResourceInUseException):
         return True
     return "Could not set lock" in str(error) or "different configuration" in str(error)
 
