@@ -17,6 +17,7 @@ from observatory.ledger import (
     expecting,
     fences,
     missing,
+    missing_rows,
     offers,
     releases,
     states,
@@ -29,7 +30,7 @@ from .conftest import fill, opened
 
 DAY_0 = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(1)
-ALL = missing.Asked()
+ALL = missing_rows.Asked()
 
 
 class Book:
@@ -44,7 +45,9 @@ class Book:
     async def read(self, work: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
         return await self.database.read(operator(), self._at_its_time, work, args)
 
-    async def missing(self, asked: missing.Asked = ALL, runs: bool = True, limit: int = 1000) -> MissingPage:
+    async def missing(
+        self, asked: missing_rows.Asked = ALL, runs: bool = True, limit: int = 1000
+    ) -> MissingPage:
         found: MissingPage = await self.read(missing.missing, asked, runs, limit)
         return found
 
@@ -245,9 +248,9 @@ def test_pages_hold_all_runs_and_all_periods_once(book: Run) -> None:
             parts: list[Any] = []
             after = None
             while True:
-                asked = missing.Asked(dataset_id=dataset)
+                asked = missing_rows.Asked(dataset_id=dataset)
                 page = await book.read(missing.missing, asked, runs, 4, after)
-                assert page.counts == whole.counts
+                assert page.counts == ({} if after else whole.counts)
                 parts += page.runs or page.periods
                 if page.after is None:
                     break

@@ -24,6 +24,7 @@ from observatory.ledger import (
     expecting,
     granting,
     missing,
+    missing_rows,
     offers,
     releases,
     states,
@@ -31,7 +32,7 @@ from observatory.ledger import (
     wanted,
 )
 from observatory.ledger.database import Transaction
-from observatory.wants import MissingPage, Offer, Probe
+from observatory.wants import MissingPage, MissingRun, Offer, Probe
 
 from .conftest import fill, opened
 from .test_wanted import DAY, DAY_0, Book
@@ -295,8 +296,33 @@ class Wanting(RuleBasedStateMachine):
             return
         self.write(self.check)
 
+    async def check_runs(self, tx: Transaction, page: MissingPage) -> None:
+        asked = missing_rows.Asked(dataset_id=self.dataset)
+        whole = await missing.missing(tx, asked, True, 100_000)
+        assert [(run.start_date, run.end_date, run.periods) for run in whole.runs] == self.model.runs()
+        _check_runs(page, whole)
+        for limit in (1, 2):
+            # Of all datasets, behind those that were made before.
+            after: missing_rows.Place | None = missing_rows.Place(
+                self.dataset - 1, EVER.end_date, EVER.end_date
+            )
+            parts: list[MissingRun] = []
+            while after:
+                part = await missing.missing(tx, missing_rows.Asked(), True, limit, after)
+                parts += part.runs
+                after = missing.place(part.after) if part.after else None
+            assert parts == whole.runs
+        for reason in {run.reason for run in whole.runs}:
+            only = await missing.missing(tx, asked._replace(reasons=(reason,)), True, 100_000)
+            assert only.runs == [run for run in whole.runs if run.reason == reason]
+        for run in whole.runs[:2]:
+            middle = run.start_date + (run.end_date - run.start_date) / 2
+            within = asked._replace(span=Period(middle, middle + timedelta(days=2)))
+            parts_of = [await missing.missing(tx, within, runs, 100_000) for runs in (False, True)]
+            _check_runs(*parts_of)
+
     async def check(self, tx: Transaction) -> None:
-        asked = missing.Asked(dataset_id=self.dataset)
+        asked = missing_rows.Asked(dataset_id=self.dataset)
         page = await missing.missing(tx, asked, False, 100_000)
         found = {Period(one.start_date, one.end_date): one for one in page.periods}
         told = {p: Why(one.reason, one.since, one.note) for p, one in found.items()}
@@ -304,7 +330,7 @@ class Wanting(RuleBasedStateMachine):
         assert page.counts == Counter(why.reason for why in told.values())
         holders = {p: one.claim_id for p, one in found.items() if one.claim_id}
         assert holders == {p: self.model.leases[p].claim for p in told if self.model.holds(p)}
-        _check_runs(page, await missing.missing(tx, asked, True, 100_000))
+        await self.check_runs(tx, page)
         covered = await coverage.covered(tx, self.dataset)
         assert covered.runs == self.model.coverage()
         assert covered.instants == sum(period.is_instant for period in self.model.settled())
@@ -323,8 +349,9 @@ def _check_runs(periods: MissingPage, runs: MissingPage) -> None:
     coming = iter(periods.periods)
     for run in runs.runs:
         of = [next(coming) for _ in range(run.periods)]
-        assert (of[0].start_date, of[-1].end_date) == (run.start_date, run.end_date)
-        assert {one.reason for one in of} == {run.reason}
+        assert (of[0].start_date, of[0].since, of[0].note) == (run.start_date, run.since, run.note)
+        assert of[-1].end_date == run.end_date
+        assert {(one.reason, one.note) for one in of} == {(run.reason, run.note)}
     assert next(coming, None) is None
 
 

@@ -11,7 +11,7 @@ from observatory import Cadence, Dataset, DatasetRelease
 from observatory.errors import Shrunk
 from observatory.intervals import Period
 from observatory.leases import Claiming
-from observatory.ledger import datasets, expecting, granting, missing, offers, releases, states, status
+from observatory.ledger import datasets, expecting, granting, missing_rows, offers, releases, states, status
 from observatory.wants import Offer, Probe
 
 from .test_wanted import DAY, DAY_0, Book, Run, book, day, release, seen
@@ -30,7 +30,7 @@ async def expect(book: Book, dataset: int, **cadence: Any) -> None:
 
 
 async def periods(book: Book) -> list[Period]:
-    page = await book.missing(missing.Asked(), runs=False)
+    page = await book.missing(missing_rows.Asked(), runs=False)
     return [Period(one.start_date, one.end_date) for one in page.periods]
 
 

@@ -106,6 +106,22 @@ class Model:
         found = self.sinces().items()
         return {p: Why(*self._why(p, due, since)) for p, since in found if since <= self.now}
 
+    def runs(self) -> list[tuple[datetime, datetime, int]]:
+        """Returns the runs of what is missing: the start of the first, the end of the last, how many."""
+        missing, settled = self.missing(), self.settled()
+        found: list[tuple[datetime, datetime, int]] = []
+        last: Period | None = None
+        for period in sorted(self.sinces()):
+            why = missing.get(period)
+            # What is not missing yet ends a run too.
+            if last and why and _goes_on(last, period, settled) and _alike(missing.get(last), why):
+                start, _, periods = found.pop()
+                found.append((start, period.end_date, periods + 1))
+            elif why:
+                found.append((period.start_date, period.end_date, 1))
+            last = period
+        return found
+
     def _why(
         self, period: Period, due: dict[Period, tuple[datetime, datetime]], since: datetime
     ) -> tuple[str, datetime, str | None]:
@@ -257,3 +273,13 @@ def _covers(runs: list[Period], period: Period) -> bool:
     return not period.is_instant and any(
         run.start_date <= period.start_date and period.end_date <= run.end_date for run in runs
     )
+
+
+def _alike(why: Why | None, other: Why) -> bool:
+    return why is not None and (why.reason, why.note) == (other.reason, other.note)
+
+
+def _goes_on(last: Period, period: Period, settled: set[Period]) -> bool:
+    if last.is_instant and period.is_instant:
+        return not any(last.start_date < one.start_date < period.start_date for one in settled)
+    return last.end_date == period.start_date and not (last.is_instant or period.is_instant)

@@ -34,6 +34,7 @@ from ..records import SETTLED
 from . import fences
 from .coverage import among, microseconds, reaching
 from .database import Transaction
+from .edges import EDGES
 from .statements import GIVEN, GIVEN_ON_SQLITE, InsertMany, Statement, listed_json
 from .tables import MOMENT, coverage, dataset_releases, holdings, wanted
 
@@ -71,6 +72,7 @@ class Want(NamedTuple):
     failures: int = 0
     error: str | None = None
     retry_at: datetime | None = None
+    edge: int | None = None
 
     @property
     def period(self) -> Period:
@@ -122,7 +124,7 @@ def _reckon(sqlite: bool) -> Update:
         wanted.c.end_date >= bindparam("start"),
         wanted.c.since.is_distinct_from(follows),
     )
-    return touched.values(since=follows)
+    return touched.values(since=follows, edge=case((follows.is_not(None), wanted.c.edge)))
 
 
 def _exactly(given: FromClause) -> ColumnElement[bool]:
@@ -178,6 +180,7 @@ async def reckon(tx: Transaction, dataset_id: int, widest: int, periods: Iterabl
     span = Period(min(p.start_date for p in told), max(p.end_date for p in told))
     asked = {"reach": reaching(span, widest), "start": span.start_date, "end": span.end_date}
     await tx.rows(RECKON, {"dataset": dataset_id, **asked})
+    await tx.rows(EDGES, {"dataset": dataset_id, "reach": asked["reach"], "end": asked["end"]})
 
 
 async def existing(

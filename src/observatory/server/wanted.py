@@ -7,7 +7,7 @@ from litestar import Response, Router, get, post
 from litestar.params import QueryParameter
 
 from ..intervals import Period
-from ..ledger import Database, Transaction, missing, offers, status
+from ..ledger import Database, Transaction, missing, missing_rows, offers, status
 from ..ledger.replies import Reply, once
 from ..records import Reason, Status
 from ..wants import DatasetStatus, MissingPage, Offered, Probe, Probed
@@ -50,7 +50,7 @@ def routes(database: Database) -> Router:
         behind = None if after is None else missing.place(after)
         last = None if behind is None else Period(behind.start, behind.end)
         found = await database.scan(request.caller, offers.listed, id, limit, last)
-        place = missing.Place(id, found[-1].start_date, found[-1].end_date) if found else None
+        place = missing_rows.Place(id, found[-1].start_date, found[-1].end_date) if found else None
         return page(request, found, limit, missing.said(place) if place else "")
 
     @get("/missing", operation_id="getMissing", summary="What is missing, and why", opt=NOW)
@@ -68,7 +68,7 @@ def routes(database: Database) -> Router:
         after: Place = None,
     ) -> Response[MissingPage]:
         within = span(start_date, end_date)
-        asked = missing.Asked(
+        asked = missing_rows.Asked(
             dataset_id, workflow_id, organisation_id, tag, within, tuple(sorted(set(reason or ())))
         )
         behind = None if after is None else missing.place(after)

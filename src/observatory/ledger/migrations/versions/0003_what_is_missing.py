@@ -102,14 +102,19 @@ def create_wanted() -> None:
         sa.Column("failures", BIG, nullable=False, server_default="0"),
         sa.Column("error", sa.Text),
         sa.Column("retry_at", MOMENT),
+        sa.Column("edge", BIG),
         sa.PrimaryKeyConstraint("dataset_id", "start_date", "end_date", name="pk_wanted"),
     )
+    period = ["dataset_id", "start_date", "end_date"]
     missing, late = "since IS NOT NULL", "since IS NOT NULL AND late IS NOT NULL"
     for name, columns, where in (
-        ("missing", ["dataset_id", "start_date", "end_date"], missing),
+        ("missing", period, missing),
         ("since", ["dataset_id", "since"], missing),
         ("late", ["dataset_id", "late"], late),
         ("claim_id", ["claim_id"], "claim_id IS NOT NULL"),
+        ("edge", period, "edge IS NOT NULL"),
+        ("free", period, "since IS NOT NULL AND claimed_until IS NULL"),
+        ("tried", period, "claimed_until IS NOT NULL OR failures > 0"),
     ):
         op.create_index(
             f"ix_wanted_{name}",
