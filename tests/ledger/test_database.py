@@ -1,6 +1,7 @@
 """What both databases promise, whichever keeps the book."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -65,6 +66,29 @@ def test_a_cancelled_caller_does_not_cut_its_write_short(database: Database) -> 
     asyncio.run(write())
 
     assert names(database) == ["kept"]
+
+
+def test_what_reads_much_sees_one_moment_however_many_statements_it_has(
+    database: Database, database_url: str
+) -> None:
+    async def read_twice(tx: Transaction) -> list[int]:
+        before = await catalogue.listed(tx, Organisation, 100)
+        # Somebody else, whose write is committed between the two.
+        with ThreadPoolExecutor(1) as elsewhere:
+            elsewhere.submit(asyncio.run, write_elsewhere()).result()
+        return [len(before), len(await catalogue.listed(tx, Organisation, 100))]
+
+    async def write_elsewhere() -> None:
+        other = opened(database_url)
+        async with other.running():
+            await other.write(operator(), catalogue.create, Organisation(name="late"))
+
+    async def scan() -> list[int]:
+        async with database.running():
+            return await database.scan(operator(), read_twice)
+
+    assert asyncio.run(scan()) == [0, 0]
+    assert names(database) == ["late"]
 
 
 CUT = b"""
