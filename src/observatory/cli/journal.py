@@ -10,6 +10,7 @@ import typer
 
 from ..client import ObservatoryApi
 from ..records import ACCESS, KINDS, LEASES, Dataset, Entry, Organisation
+from ..wants import DatasetStatus, Probe
 from .book import opened
 from .database import DatabaseUrl, said_settings
 from .keys import WrongUsage, id_of
@@ -26,7 +27,7 @@ journal = typer.Typer(
 
 FIELDS = ["time", "actor", "action", "record", "what"]
 KEPT = {"id", "created", "modified", "version"}  # which every change changes
-NAMES = [kind.__name__ for kind in (*KINDS, *LEASES, *ACCESS)]
+NAMES = [kind.__name__ for kind in (*KINDS, *LEASES, Probe, DatasetStatus, *ACCESS)]
 
 Which = Annotated[
     str | None,

@@ -49,6 +49,8 @@ Kind = Annotated[
         "Dataset",
         "DatasetRelease",
         "Claim",
+        "Probe",
+        "DatasetStatus",
         "Account",
         "Key",
     ]
