@@ -27,7 +27,8 @@ journal = typer.Typer(
 
 FIELDS = ["time", "actor", "action", "record", "what"]
 KEPT = {"id", "created", "modified", "version"}  # which every change changes
-NAMES = [kind.__name__ for kind in (*KINDS, *LEASES, Probe, DatasetStatus, *ACCESS)]
+TOLD_OF: list[type[msgspec.Struct]] = [*KINDS, *LEASES, Probe, DatasetStatus, *ACCESS]
+NAMES = [kind.__name__ for kind in TOLD_OF]
 
 Which = Annotated[
     str | None,
