@@ -200,11 +200,13 @@ def test_counting_holds_few_periods_at_a_time() -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("damage", ["since = first_seen", "edge = NULL", "edge = 1 WHERE since IS NOT NULL"])
 def test_what_a_server_of_before_recorded_is_missing_no_longer_once_it_is_counted_anew(
-    book_url: str,
+    book_url: str, damage: str
 ) -> None:
     [dataset] = fill(book_url, 1, 0)
-    offer = Offer(day(dataset, 0).start_date, day(dataset, 0).end_date)
+    days = [day(dataset, number) for number in range(3)]
+    seen = [Offer(one.start_date, one.end_date) for one in days]
 
     async def work(*calls: tuple[Any, ...]) -> None:
         book = opened(book_url)
@@ -212,9 +214,9 @@ def test_what_a_server_of_before_recorded_is_missing_no_longer_once_it_is_counte
             for call, *told in calls:
                 await book.write(operator("record"), call, *told)
 
-    asyncio.run(work((offers.probe, dataset, Probe("complete", [offer])), (releases.record, day(dataset, 0))))
+    asyncio.run(work((offers.probe, dataset, Probe("complete", seen)), (releases.record, days[2])))
     assert check(book_url).is_sound
-    run(book_url, "UPDATE wanted SET since = first_seen")
+    run(book_url, f"UPDATE wanted SET {damage}")
 
     report = check(book_url)
     assert (report.differ, set(report.found)) == ({dataset}, {"missing"})

@@ -19,6 +19,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    true,
     update,
 )
 
@@ -59,19 +60,7 @@ def _edges() -> Update:
     first, last = _nearest(func.max, "<", REACH), _nearest(func.min, ">", END)
     before, behind = _nearest(func.max, "<", first), _nearest(func.min, ">", last)
     span = (func.coalesce(before, first, REACH), func.coalesce(behind, last, END))
-    rows = (
-        select(
-            W.start_date,
-            W.end_date,
-            W.since,
-            W.late,
-            kept_reason().label("kept"),
-            case((W.withdrawn.is_not(None), W.reason)).label("note"),
-        )
-        .where(W.dataset_id == bindparam("dataset"), W.since.is_not(None), W.start_date.between(*span))
-        .subquery("rows_")
-    )
-    found = _found(_linked(rows)).subquery("found")
+    found = _found(_linked(W.start_date.between(*span))).subquery("found")
     f = found.c
     return (
         update(wanted)
@@ -92,8 +81,28 @@ def _nearest(function: Any, operator: str, to: ColumnElement[Any]) -> Any:
     return found.where(near.c.since.is_not(None), near.c.start_date.op(operator)(to)).scalar_subquery()
 
 
-def _linked(rows: Any) -> Any:
-    """Returns the rows, each with whether it touches the one before it, and is in one run with it."""
+def differing() -> Select[Any]:
+    """Returns the rows of a dataset whose edge is not what follows from all of them."""
+    found = _found(_linked(true())).subquery("found")
+    same = and_(W.start_date == found.c.start_date, W.end_date == found.c.end_date)
+    rows = select(W.dataset_id, W.start_date, W.end_date).select_from(wanted.outerjoin(found, same))
+    return rows.where(W.dataset_id == bindparam("dataset"), W.edge.is_distinct_from(found.c.edge))
+
+
+def _linked(condition: ColumnElement[bool]) -> Any:
+    """Returns rows, each with whether it touches the one before it, and is in one run with it."""
+    rows = (
+        select(
+            W.start_date,
+            W.end_date,
+            W.since,
+            W.late,
+            kept_reason().label("kept"),
+            case((W.withdrawn.is_not(None), W.reason)).label("note"),
+        )
+        .where(W.dataset_id == bindparam("dataset"), W.since.is_not(None), condition)
+        .subquery("rows_")
+    )
     order = (rows.c.start_date, rows.c.end_date)
     lagging = [func.lag(rows.c[name]).over(order_by=order).label(f"before_{name}") for name in NEIGHBOURS]
     n = select(rows, *lagging).subquery("neighbours").c

@@ -32,6 +32,7 @@ from sqlalchemy import (
 from ..intervals import Period
 from ..records import SETTLED, State
 from .coverage import microseconds
+from .edges import differing
 from .recount import runs
 from .snapshot import current_version, snapshot, streamed
 from .tables import JSONS, MOMENT, coverage, dataset_releases, derivations, holdings, metadata, wanted
@@ -108,15 +109,20 @@ def check_on(connection: Connection, version: str) -> Report:
 
 
 def _check_wanted(connection: Connection, on_sqlite: bool, report: Report) -> None:
-    """Looks whether what is wanted is missing since when it follows that it is."""
-    w = wanted.c
-    differs = w.since.is_distinct_from(since(on_sqlite))
-    rows = select(w.dataset_id, w.start_date, w.end_date).where(differs)
-    for dataset_id, start, end in streamed(connection, rows.order_by(w.dataset_id, w.start_date, w.end_date)):
+    """Looks whether what is wanted is missing since when it follows, in the runs that follow from that."""
+    for dataset_id, start, end in _wrongly_missing(connection, on_sqlite):
         report.differ.add(dataset_id)
-        report.add(
-            "missing", f"{start} to {end} of dataset {dataset_id} is not told as it follows from the rest"
-        )
+        fault = f"{start} to {end} of dataset {dataset_id} is not told as it follows from the rest"
+        report.add("missing", fault)
+
+
+def _wrongly_missing(connection: Connection, on_sqlite: bool) -> Iterator[tuple[Any, ...]]:
+    w = wanted.c
+    order = (w.dataset_id, w.start_date, w.end_date)
+    differs = select(*order).where(w.since.is_distinct_from(since(on_sqlite)))
+    yield from streamed(connection, differs.order_by(*order))
+    for [dataset_id] in connection.execute(select(w.dataset_id).distinct()).all():
+        yield from streamed(connection, differing().params(dataset=dataset_id))
 
 
 def _check_file(connection: Connection, report: Report) -> None:
