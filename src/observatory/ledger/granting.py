@@ -149,8 +149,11 @@ async def _free(tx: Transaction, told: Claiming, span: Period | None, widest: in
     if span:
         asked |= {"reach": reaching(span, widest), "start": span.start_date}
         asked["end"] = span.end_date + (MICROSECOND if span.is_instant else NOTHING)
-    statement = _pick(told.order, span is not None, told.reasons is not None)
-    return [Period(start, end) for start, end in await tx.rows(statement, asked)]
+    found: list[Period] = []
+    for has_run_out in (False, True):
+        statement = _pick(told.order, span is not None, told.reasons is not None, has_run_out)
+        found += [Period(start, end) for start, end in await tx.rows(statement, asked)]
+    return sorted(found, reverse=told.order != "oldest")[: told.limit]
 
 
 def _span(told: Claiming) -> Period | None:
@@ -160,11 +163,18 @@ def _span(told: Claiming) -> Period | None:
 
 
 @cache
-def _pick(order: Order, in_span: bool, for_reasons: bool) -> Statement:
-    return Statement(*(_free_ones(order, in_span, for_reasons, sqlite) for sqlite in (False, True)))
+def _pick(order: Order, in_span: bool, for_reasons: bool, has_run_out: bool) -> Statement:
+    told = (order, in_span, for_reasons, has_run_out)
+    return Statement(_free_ones(*told, sqlite=False), _free_ones(*told, sqlite=True))
 
 
-def _free_ones(order: Order, in_span: bool, for_reasons: bool, sqlite: bool) -> Select[Any]:
+def _free_ones(
+    order: Order, in_span: bool, for_reasons: bool, has_run_out: bool, sqlite: bool
+) -> Select[Any]:
+    """Returns what nobody holds: either what no claim is on, or that of claims that ran out.
+
+    Each is looked up in an index of its own, so that what others hold is not even looked at.
+    """
     w = wanted.c
     # With the sign, SQLite reads them in their order, and not all that are missing to sort them.
     since = literal_column("+wanted.since", MOMENT) if sqlite else w.since
@@ -172,7 +182,7 @@ def _free_ones(order: Order, in_span: bool, for_reasons: bool, sqlite: bool) -> 
         w.dataset_id == bindparam("dataset"),
         w.since.is_not(None),
         since <= NOW,
-        or_(w.claimed_until.is_(None), w.claimed_until <= NOW),
+        w.claimed_until <= NOW if has_run_out else w.claimed_until.is_(None),
         or_(w.retry_at.is_(None), w.retry_at <= NOW),
     )
     if in_span:

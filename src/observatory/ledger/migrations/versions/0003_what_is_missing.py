@@ -112,6 +112,7 @@ def create_wanted() -> None:
         ("since", ["dataset_id", "since"], missing),
         ("late", ["dataset_id", "late"], late),
         ("claim_id", ["claim_id"], "claim_id IS NOT NULL"),
+        ("claimed", ["dataset_id", "claimed_until"], "claimed_until IS NOT NULL"),
         ("edge", period, "edge IS NOT NULL"),
         ("free", period, "since IS NOT NULL AND claimed_until IS NULL"),
         ("tried", period, "claimed_until IS NOT NULL OR failures > 0"),
