@@ -236,3 +236,27 @@ def test_what_is_given_back_by_its_period_is_the_claims(api: ObservatoryApi, off
     assert numbers(api.renew_claim(mine.claim).releases) == [1]
     assert numbers(api.claim(dataset.id, 9).releases) == [0, 2]
     assert isinstance(api.claim_releases(dataset.id), ClaimedReleases)
+
+
+def test_a_claim_is_held_by_its_number_in_another_process_and_not_given_back_there(
+    api: ObservatoryApi, offering: Offering, server_url: str
+) -> None:
+    dataset = offering(2)
+    taken = api.claim(dataset.id, 2, seconds=1)
+    assert taken.claim
+    with ObservatoryApi(server_url) as other:
+        with other.hold(taken.claim.id, seconds=1) as held:
+            time.sleep(1.5)  # it is renewed
+            assert api.claim(dataset.id).claim is None
+            first = held.periods[0]
+            release = DatasetRelease(dataset=dataset, start_date=first.start_date, end_date=first.end_date)
+            other.post_dataset_release(release, claim=held)
+        with pytest.raises(OSError, match="no disk"), other.hold(taken.claim) as held:
+            raise OSError("no disk")
+        assert held.periods == [Period(DAY_0 + DAY, DAY_0 + 2 * DAY)]
+        assert [one.id for one in api.get_claims(live=True)] == [taken.claim.id]
+        other.renew_claim(taken.claim, seconds=1)
+        time.sleep(1.1)
+        assert numbers(api.claim(dataset.id, 9).releases) == [1]
+        with pytest.raises(Conflict, match="others took over 1 of its 2 periods"):
+            other.hold(taken.claim)

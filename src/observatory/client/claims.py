@@ -80,6 +80,15 @@ class Claims(Connection):
         )
         return ClaimedReleases(self, granted, seconds)
 
+    def hold(self, claim: "Claimed", seconds: int = 900) -> "HeldClaim":
+        """Keeps a claim that was granted earlier, as to another process, for the length of a `with` statement.
+
+        Its `periods` are those that it still holds. It is renewed at once and in the background, and not given
+        back at the end. Raises Conflict where others have taken over all that it held.
+        """
+        renewed = self.renew_claim(claim, seconds)
+        return HeldClaim(self, renewed.claim, renewed.releases, seconds)
+
     def renew_claim(self, claim: "Claimed", seconds: int = 900) -> Renewed:
         """Lets a claim last for so many seconds from now, and returns what it still holds.
 
@@ -118,20 +127,17 @@ class Claims(Connection):
         return self._list(Claim, limit, dataset_id=dataset_id, live=live or None)
 
 
-class ClaimedReleases:
-    """Releases that are claimed while a `with` statement lasts.
+class HeldClaim:
+    """A claim that is renewed in the background while a `with` statement lasts.
 
-    `releases` are ready to be recorded, with what the source offers of them; `granted` says why each is
-    missing and how often it failed; `claim` is None where nothing was left to take. `lost` is the error that
-    told that others took over all of it, once that is so: then it can be used no more.
+    `periods` are those that it held at its beginning; `claim` is None where nothing was left to take. `lost`
+    is the error that told that others took over all of it, once that is so: then it can be used no more.
     """
 
-    def __init__(self, api: Claims, granted: Granted, seconds: int) -> None:
-        self.claim = granted.claim
-        self.granted = granted.releases
+    def __init__(self, api: Claims, claim: Claim | None, periods: list[Period], seconds: int) -> None:
+        self.claim = claim
+        self.periods = periods
         self.lost: ObservatoryError | None = None
-        dataset = granted.claim.dataset if granted.claim else Dataset()
-        self.releases = [_ready(one, dataset) for one in granted.releases]
         self._api = api
         self._seconds = seconds
         self._is_over = threading.Event()
@@ -147,18 +153,8 @@ class ClaimedReleases:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._is_over.set()
-        # A process that was forked in between has a copy of this, and the claim is not its own.
-        if self.claim is None or self._process != os.getpid():
-            return
-        self._renewing.join()
-        if error is None:
-            self._api.give_back_claim(self.claim)
-            return
-        try:
-            self._api.give_back_claim(self.claim, Return("failed", error=_said(error)))
-        except ObservatoryError as unsaid:
-            # What went wrong first is what the caller must see; the claim then runs out by itself.
-            error.add_note(f"claim {self.claim.id} could not be given back: {unsaid}")
+        if self._is_mine:
+            self._renewing.join()
 
     @property
     def id(self) -> int:
@@ -173,8 +169,7 @@ class ClaimedReleases:
         self, release: DatasetRelease, error: str | BaseException, retry_after: int | None = None
     ) -> None:
         """Gives one of the releases back as failed: it is granted again after a while, or so many seconds."""
-        said = error if isinstance(error, str) else _said(error)
-        self._give_back(release, Return("failed", error=said[:LONGEST_ERROR], retry_after=retry_after))
+        self._give_back(release, failure(error, retry_after))
 
     def empty(self, release: DatasetRelease, reason: str) -> None:
         """Records that nothing was published for the period of a release."""
@@ -183,6 +178,11 @@ class ClaimedReleases:
     def unobtainable(self, release: DatasetRelease, reason: str) -> None:
         """Records that the source no longer has a release."""
         self._give_back(release, Return("unobtainable", reason=reason))
+
+    @property
+    def _is_mine(self) -> bool:
+        """Whether there is a claim, and this is no copy of it in a process that was forked since."""
+        return self.claim is not None and self._process == os.getpid()
 
     def _give_back(self, release: DatasetRelease, outcome: Return) -> None:
         self._api.give_back_claim(self.id, outcome, [release])
@@ -201,7 +201,37 @@ class ClaimedReleases:
                 pass  # the server is away: it is tried again, and the fence holds in any case
 
 
-Claimed = Claim | ClaimedReleases | int
+class ClaimedReleases(HeldClaim):
+    """Releases that are claimed while a `with` statement lasts.
+
+    `releases` are ready to be recorded, with what the source offers of them; `granted` says why each is
+    missing and how often it failed.
+    """
+
+    def __init__(self, api: Claims, granted: Granted, seconds: int) -> None:
+        periods = [Period(one.start_date, one.end_date) for one in granted.releases]
+        super().__init__(api, granted.claim, periods, seconds)
+        self.granted = granted.releases
+        dataset = granted.claim.dataset if granted.claim else Dataset()
+        self.releases = [_ready(one, dataset) for one in granted.releases]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if self.claim is None or not self._is_mine:
+            return
+        if error is None:
+            self._api.give_back_claim(self.claim)
+            return
+        try:
+            self._api.give_back_claim(self.claim, failure(error))
+        except ObservatoryError as unsaid:
+            # What went wrong first is what the caller must see; the claim then runs out by itself.
+            error.add_note(f"claim {self.claim.id} could not be given back: {unsaid}")
+
+
+Claimed = Claim | HeldClaim | int
 
 
 @overload
@@ -234,7 +264,12 @@ def _ready(granted: ToLoad, dataset: Dataset) -> DatasetRelease:
     return DatasetRelease(dataset=dataset, start_date=granted.start_date, end_date=granted.end_date, **told)
 
 
-def _said(error: BaseException) -> str:
-    """Returns an error in one line, as the book keeps it."""
-    said = " ".join(f"{type(error).__name__}: {error}".split())
-    return "".join(letter for letter in said if letter.isprintable())[:LONGEST_ERROR]
+def failure(error: str | BaseException, retry_after: int | None = None) -> Return:
+    """Returns that something failed with an error, as the book keeps it: in one line."""
+    return Return("failed", error=in_one_line(error), retry_after=retry_after)
+
+
+def in_one_line(error: str | BaseException) -> str:
+    """Returns an error in one line, of as many characters as the book keeps."""
+    told = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    return "".join(letter for letter in " ".join(told.split()) if letter.isprintable())[:LONGEST_ERROR]
