@@ -26,6 +26,8 @@ from airflow.sdk import DAG  # noqa: E402
 from observatory import Dataset, DatasetType, ObservatoryApi, Workflow  # noqa: E402
 from observatory.ledger import upgrade  # noqa: E402
 
+from .codes import Codes  # noqa: E402
+
 # The states of the tasks of a run, by task id.
 States = dict[str, str]
 
@@ -39,6 +41,8 @@ def airflow_database() -> None:
 
 @pytest.fixture
 def run_dag(airflow_database: None) -> Callable[[DAG], States]:
+    """Runs a DAG once, as Airflow does."""
+
     def run(dag: DAG) -> States:
         from airflow.dag_processing.bundles.manager import DagBundlesManager
         from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
@@ -51,6 +55,34 @@ def run_dag(airflow_database: None) -> Callable[[DAG], States]:
         sync_bag_to_db(bag, "dags-folder", None)
         done: Any = dag.test()
         return {task.task_id: str(task.state) for task in done.get_task_instances()}
+
+    return run
+
+
+@pytest.fixture
+def run_again(airflow_database: None) -> Callable[[DAG, str], States]:
+    """Runs tasks of the last run of a DAG again, from one of them on, as when somebody clears it."""
+
+    def run(dag: DAG, first: str) -> States:
+        from airflow.models.dagrun import DagRun
+        from airflow.sdk.definitions.dag import _run_task
+        from airflow.utils.session import create_session
+
+        states: States = {}
+        cleared = {first} | dag.get_task(first).get_flat_relative_ids(upstream=False)
+        tasks: Any = dag.topological_sort()  # type: ignore[no-untyped-call] # untyped in Airflow
+        [done] = DagRun.find(dag_id=dag.dag_id)[-1:]
+        for task in [task for task in tasks if task.task_id in cleared]:
+            with create_session() as session:
+                ti: Any = done.get_task_instance(task.task_id, session=session)
+                ti.try_number, ti.state = ti.try_number + 1, "scheduled"
+            _run_task(ti=ti, task=task)
+            with create_session() as session:
+                ran: Any = done.get_task_instance(task.task_id, session=session)
+                states[task.task_id] = str(ran.state)
+            if states[task.task_id] != "success":
+                break
+        return states
 
     return run
 
@@ -78,3 +110,8 @@ def dataset(api: ObservatoryApi, workflow: Workflow) -> Dataset:
     codes = Dataset(name="codes", workflow=workflow, dataset_type=kind)
     codes.service, codes.address = "duckdb", "warehouse.duckdb:codes"
     return api.post_dataset(codes)
+
+
+@pytest.fixture
+def telescope(dataset: Dataset, tmp_path: Path, request: pytest.FixtureRequest) -> Codes:
+    return Codes(request.node.name.partition("[")[0], dataset, tmp_path)

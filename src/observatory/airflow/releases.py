@@ -9,18 +9,21 @@ import msgspec
 from airflow.sdk import Context
 
 from ..errors import Invalid
-from ..intervals import moment
+from ..intervals import Period, moment
 from ..records import Dataset, DatasetRelease, Run
+from ..wants import Offer
 
 
 class Release(msgspec.Struct, kw_only=True):
     """A release with the facts that are known of it; its period comes with the kinds below.
 
-    `version_label` and `published` are the source's own. Times are aware; a date is its midnight UTC.
+    `version_label` and `published` are the source's own, and so are, of what it offers, `size` in bytes and
+    `digest`; what is recorded is the digest of what was loaded. Times are aware; a date is its midnight UTC.
     """
 
     version_label: str | None = None
     published: datetime | None = None
+    size: int | None = None
     ingestion_start: datetime | None = None
     ingestion_end: datetime | None = None
     row_count: int | None = None
@@ -37,11 +40,21 @@ class Release(msgspec.Struct, kw_only=True):
         """The end of the period of data, not in it, or its start where it is an instant."""
         raise NotImplementedError
 
+    @property
+    def period(self) -> Period:
+        """The period of data."""
+        return Period(self.start_date, self.end_date)
+
     def __post_init__(self) -> None:
         for field in msgspec.structs.fields(self):
             value = getattr(self, field.name)
             if isinstance(value, date):
                 setattr(self, field.name, _moment(field.name, value))
+
+
+# What of it is recorded, and what the book is told of an offer.
+FACTS = [name for name in Release.__struct_fields__ if name != "size"]
+TOLD = ("version_label", "published", "size", "digest", "extras")
 
 
 class SnapshotRelease(Release):
@@ -77,11 +90,17 @@ def recorded(release: Release, dataset: Dataset, run: Run) -> DatasetRelease:
     record = DatasetRelease(
         dataset=dataset, start_date=release.start_date, end_date=release.end_date, run=run
     )
-    for field in msgspec.structs.fields(Release):
-        value = getattr(release, field.name)
+    for field in FACTS:
+        value = getattr(release, field)
         if value is not None:
-            setattr(record, field.name, value)
+            setattr(record, field, value)
     return record
+
+
+def offer_of(release: Release) -> Offer:
+    """Returns what the book is told of a release that a source offers."""
+    told = {field: getattr(release, field) for field in TOLD}
+    return Offer(release.start_date, release.end_date, **told)
 
 
 def run_of(context: Context) -> Run:

@@ -27,6 +27,7 @@ from airflow.sdk import DAG, BaseOperator, Connection, Context, Variable, cross_
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 
 from ..client import ObservatoryApi, make_observatory_api
+from ..client.claims import Claimed
 from ..errors import Invalid
 from ..records import Dataset, DatasetRelease, Run
 from .facts import carried
@@ -176,10 +177,12 @@ class Workflow:
         """Returns what the book is told of a release. Override it where datasets differ in their facts."""
         return recorded(release, dataset, run)
 
-    def add_new_dataset_releases(self, release: Release | Sequence[Release], **context: Any) -> list[int]:
+    def add_new_dataset_releases(
+        self, release: Release | Sequence[Release], claim: Claimed | None = None, **context: Any
+    ) -> list[int]:
         """Records the releases of a run for each dataset of the workflow, all or none; returns their ids.
 
-        Running it again records nothing twice.
+        Running it again records nothing twice. `claim` is the one with which they were loaded, if any.
         """
         releases = [release] if isinstance(release, Release) else release
         run = run_of(cast(Context, context))
@@ -188,7 +191,7 @@ class Workflow:
             raise Invalid(
                 f"{self.dag_id} has nothing to record", {"workflow_id": "give it a dataset, or skip"}
             )
-        told = self.api.post_dataset_releases(records, token=token_of(run))
+        told = self.api.post_dataset_releases(records, token=token_of(run), claim=claim)
         return [record.id for record in told]
 
     @contextmanager
