@@ -105,7 +105,10 @@ class SnapshotTelescope(Workflow, ABC):
             missing = claims.missing_of(self.api, dataset.id, newest)
             log.info("%s, %d missing, but none to load now: %s", looked, len(missing), _why_not(missing))
             return False
-        log.info("%s, %d missing, %d to load", looked, len(missing), len(releases))
+        others = (
+            "" if len(releases) == len(missing) else f", {len(releases)} of them to be loaded by this run"
+        )
+        log.info("%s, %d missing%s", looked, len(missing), others)
         context["ti"].xcom_push(key="releases", value=msgspec.to_builtins(releases))
         context["ti"].xcom_push(key="claim", value=claim)
         return True
