@@ -108,6 +108,14 @@ def test_a_period_that_is_listed_in_several_versions_is_offered_in_its_last_howe
             told = Probe("complete", [day(0, version_label=label) for label in order])
             done = await book.write(offers.probe, dataset, told)
             assert (done.offers, done.changed, done.restated) == (1, 0, 0)
+        # Of a version with two files it is always the same one, so none is restated by their order.
+        files = [day(0, version_label="2026-11", digest=digest) for digest in ("a", "b")]
+        await book.write(offers.probe, dataset, Probe("complete", files))
+        [offered] = await book.read(offers.listed, dataset, 10)
+        loaded = release(dataset, 0, version_label="2026-11", digest=offered.digest)
+        await book.write(releases.record, loaded, releases.How(revising=True))
+        done = await book.write(offers.probe, dataset, Probe("complete", files[::-1]))
+        assert (done.offers, done.changed, done.restated) == (1, 0, 0)
         # What the source says of when it published them counts for more than their names.
         newer = [day(0, version_label="final", published=DAY_0 + DAY)]
         older = [day(0, version_label="preliminary", published=DAY_0)]

@@ -6,7 +6,7 @@ once is refused until it is confirmed: an outage at the source must not look lik
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -30,6 +30,7 @@ from .wanted import Want
 TOLD = ("version_label", "published", "size", "digest", "extras")
 NUMBER = re.compile(r"\d+")
 GUARD = 20  # percent
+SKEW = timedelta(minutes=1)  # so far ahead may the clock of whoever probes be, and is taken for ours
 SHOWN = 20  # so many periods of each sort are in the entry of a probe
 
 _OF_DATASET = holdings.c.dataset_id == bindparam("dataset")
@@ -160,7 +161,7 @@ async def listed(tx: Transaction, dataset_id: int, limit: int, after: Period | N
 def _one_each(offers: Iterable[Offer]) -> dict[Period, Offer]:
     """Returns one offer for each period, in whatever order they are told.
 
-    Of several it is the one published last, of these the one with the last label, else the last told.
+    Of several it is the one published last, of these the one with the last label, of these always the same.
     """
     found: dict[Period, Offer] = {}
     for at, told in enumerate(offers):
@@ -172,11 +173,12 @@ def _one_each(offers: Iterable[Offer]) -> dict[Period, Offer]:
     return found
 
 
-def _age(offer: Offer) -> tuple[datetime, str]:
+def _age(offer: Offer) -> tuple[datetime, str, str]:
     """Returns what says which of two offers is the later: v10 comes after v9."""
     earliest = datetime.min.replace(tzinfo=UTC)
     label = NUMBER.sub(lambda found: found[0].zfill(20), offer.version_label or "")
-    return offer.published or earliest, label
+    # Of a version with two files, the same one always: else a list in another order would look restated.
+    return offer.published or earliest, label, offer.digest or ""
 
 
 def _told(offer: Offer, name: str) -> Any:
@@ -191,9 +193,9 @@ def _digest(told: Mapping[Period, Offer]) -> str:
 def _observed(tx: Transaction, probe: Probe) -> datetime:
     if probe.observed is None:
         return tx.now
-    if probe.observed > tx.now:
+    if probe.observed > tx.now + SKEW:
         raise Invalid("a probe is of the past", {"observed": "is ahead of the server's clock: leave it out"})
-    return probe.observed.astimezone(UTC)
+    return min(probe.observed.astimezone(UTC), tx.now)
 
 
 def _check_shrinking(gone: int, offered: int, guard: int) -> None:
