@@ -263,7 +263,7 @@ def test_pages_hold_all_runs_and_all_periods_once(book: Run) -> None:
 def test_nobody_records_what_somebody_else_holds(book: Run) -> None:
     async def work(book: Book, dataset: int) -> None:
         await book.write(offers.probe, dataset, seen(0, 1))
-        refused = await book.read(fences.fenced, dataset, [Period(DAY_0, DAY_0 + DAY)], None)
+        refused = (await book.read(fences.fenced, dataset, [Period(DAY_0, DAY_0 + DAY)], None)).refused
         assert refused == {}
 
     book(work)

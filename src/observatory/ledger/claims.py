@@ -118,7 +118,7 @@ async def give_back(tx: Transaction, id: int, told: Return) -> Claim:
     if told.outcome in ("empty", "unobtainable"):
         await _settle(tx, owned.claim, told, list(kept) if named is None else named)
         return await fetch(tx, id)
-    if named and (refused := await fences.fenced(tx, dataset_id, named, id)):
+    if named and (refused := (await fences.fenced(tx, dataset_id, named, id)).refused):
         raise next(iter(refused.values()))
     back = [kept[p] for p in (kept if named is None else dict.fromkeys(named)) if p in kept]
     periods = [Period(one.start_date, one.end_date) for one in back]

@@ -9,7 +9,18 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import FromClause, Select, Update, bindparam, exists, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    Update,
+    bindparam,
+    exists,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from ..errors import Conflict
 from ..intervals import Period
@@ -25,10 +36,16 @@ RUNS = 1000  # so many of its runs of periods are in the entry of a claim
 COLUMNS = [claims.c[field] for field in Claim.__struct_fields__ if field != "dataset"]
 
 
+def marked() -> ColumnElement[bool]:
+    """Returns the condition that a load of a wanted period ends something: a claim, failures, a reason."""
+    w = wanted.c
+    return or_(*(c.is_not(None) for c in (w.claimed_until, w.withdrawn, w.restated, w.error, w.retry_at)))
+
+
 def _lock(given: FromClause) -> Select[Any]:
     w = wanted.c
     among_given = tuple_(w.start_date, w.end_date).in_(select(given.c.start_date, given.c.end_date))
-    found = select(w.start_date, w.end_date, w.claim_id, w.claimed_until)
+    found = select(w.start_date, w.end_date, w.claim_id, w.claimed_until, marked().label("is_marked"))
     found = found.where(w.dataset_id == bindparam("dataset"), among_given)
     # Nobody claims them from here on: those who look for what is free pass over what is locked.
     return found.with_for_update(of=wanted)
@@ -71,21 +88,27 @@ class Last(NamedTuple):
 NEVER = Last()
 
 
-async def fenced(
-    tx: Transaction, dataset_id: int, periods: Sequence[Period], claim: int | None
-) -> dict[Period, Conflict]:
-    """Returns for which of the periods a release may not be written with the claim that is shown, and why.
+class Fenced(NamedTuple):
+    """Of some periods those for which no release may be written, and why; and those that a load changes."""
+
+    refused: dict[Period, Conflict]
+    marked: list[Period]
+
+
+async def fenced(tx: Transaction, dataset_id: int, periods: Sequence[Period], claim: int | None) -> Fenced:
+    """Tells for which of the periods a release may be written with the claim that is shown.
 
     The caller holds the dataset. Until its transaction ends, nobody claims these periods.
     """
     rows = await tx.rows(LOCK, {"dataset": dataset_id, "given": list(periods)}) if periods else []
-    known = {Period(start, end): Last(id, until) for start, end, id, until in rows}
+    known = {Period(start, end): Last(id, until) for start, end, id, until, _ in rows}
     found = {period: known.get(period, NEVER) for period in periods}
     refused = {period: last for period, last in found.items() if _is_refused(tx.now, claim, last)}
     ids = sorted({last.claim for last in refused.values() if last.claim is not None})
     named = await tx.rows(HOLDERS, {"ids": ids}) if ids else []
     holders = {id: holder for id, holder in named}  # noqa: C416 # a row is a sequence of any length
-    return {p: Conflict(_why(tx.now, claim, last, holders)) for p, last in refused.items()}
+    why = {p: Conflict(_why(tx.now, claim, last, holders)) for p, last in refused.items()}
+    return Fenced(why, [Period(start, end) for start, end, *_, is_marked in rows if is_marked])
 
 
 async def loaded(tx: Transaction, claim_ids: Sequence[int]) -> None:

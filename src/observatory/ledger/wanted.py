@@ -22,7 +22,6 @@ from sqlalchemy import (
     exists,
     func,
     literal_column,
-    or_,
     select,
     tuple_,
     update,
@@ -133,9 +132,7 @@ def _exactly(given: FromClause) -> ColumnElement[bool]:
 
 
 def _loaded(given: FromClause) -> Update:
-    w = wanted.c
-    marked = or_(*(c.is_not(None) for c in (w.claimed_until, w.withdrawn, w.restated, w.error, w.retry_at)))
-    loaded = update(wanted).where(_exactly(given), marked)
+    loaded = update(wanted).where(_exactly(given), fences.marked())
     return loaded.values(withdrawn=None, reason=None, restated=None, **OVER).returning(wanted.c.claim_id)
 
 
