@@ -44,6 +44,16 @@ WANTED = """
     FROM generate_series(0, {hours} + {behind} - 1) AS i,
         LATERAL (SELECT {first} + i * interval '1 hour') AS begins (at)
 """
+EDGES = """
+    UPDATE wanted SET edge = found.edge
+    FROM (
+        SELECT start_date,
+            CASE WHEN lag(end_date) OVER hours = start_date THEN 0 ELSE 1 END
+            + CASE WHEN lead(start_date) OVER hours = end_date THEN 0 ELSE 2 END AS edge
+        FROM wanted WHERE dataset_id = {dataset} AND since IS NOT NULL WINDOW hours AS (ORDER BY start_date)
+    ) AS found
+    WHERE dataset_id = {dataset} AND wanted.start_date = found.start_date AND found.edge > 0
+"""
 # Time alone changes nothing here: nothing more is expected.
 HOLDINGS = """
     UPDATE holdings SET widest = 3600000000, next_look = NULL, horizon = NULL,
@@ -54,7 +64,7 @@ HOLDINGS = """
 """
 
 SETTLED = (FORGET, RELEASES, COVERAGE)
-EXPECTED = (WANTED, HOLDINGS)
+EXPECTED = (WANTED, EDGES, HOLDINGS)
 
 # Many datasets of a few hours each, all settled.
 MANY = "SELECT id FROM datasets WHERE name LIKE 'one of many %'"

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urljoin
 
 import msgspec
 import psycopg
@@ -80,7 +80,7 @@ def _of_ours(bench: Bench, case: Case) -> dict[str, Side]:
     dataset = expected.case(bench.mine, case)
     sides: dict[str, Side] = {}
     for way in WAYS:
-        path = f"/v1/datasets/{dataset}/missing?runs={str(way == 'runs').lower()}&limit=1000"
+        path = f"/v1/missing?dataset_id={dataset}&runs={str(way == 'runs').lower()}&limit=1000"
         number = case.runs if way == "runs" else case.hours // 2
         sides[f"page of {way}"] = _page(bench, path)
         sides[f"all {way}"] = _whole(bench, path, number)
@@ -110,9 +110,11 @@ def pages(bench: Bench, path: str) -> int:
         told = answer(bench.mine, json_request("GET", on))
         if told.status != 200:
             raise RuntimeError(f"{on} is answered {told.status}: {told.body[:500]!r}")
-        number += len(msgspec.json.decode(told.body, type=list[msgspec.Raw]))
+        listed = msgspec.json.decode(told.body)
+        # What is missing comes with counts, and without what was not asked for.
+        number += len(listed) if isinstance(listed, list) else len(listed.get("runs") or listed["periods"])
         link = re.match(r"<(.*?)>", told.link)
-        on = urlsplit(link[1])._replace(scheme="", netloc="").geturl() if link else ""
+        on = urljoin(on, link[1]) if link else ""
     return number
 
 
