@@ -24,6 +24,9 @@ PACKAGE, LIST = "publicsuffixlist", "public_suffix_list.dat"
 class PublicSuffixList(SnapshotTelescope):
     """Loads the rules of the list."""
 
+    # Only the newest versions are asked for their dates, so the others are not gone.
+    sees_all = False
+
     def offered(self) -> list[SnapshotRelease]:
         """Returns a release for each day from which the newest versions have data."""
         dated = [(day, version) for version in list_versions(PACKAGE) if (day := date_of(version))]
