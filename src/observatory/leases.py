@@ -54,11 +54,10 @@ class Renewal(msgspec.Struct):
 
 
 class Renewed(msgspec.Struct):
-    """What a claim still holds, and how many of its periods others have taken over since it ran out."""
+    """What a claim still holds: less than it was granted, where some is done or others have taken it over."""
 
     claim: Claim
     releases: list[Period]
-    lost: int
 
 
 class Return(msgspec.Struct, omit_defaults=True):

@@ -132,4 +132,5 @@ def renew(context: typer.Context, number: Number, seconds: Seconds = 900, output
         write_json(renewed)
         return
     write_table(["start_date", "end_date"], [[p.start_date, p.end_date] for p in renewed.releases])
-    print(f"until {moment_text(renewed.claim.until)}; {renewed.lost} were taken over", file=sys.stderr)
+    held = f"holds {len(renewed.releases)} of its {renewed.claim.periods} periods"
+    print(f"{held} until {moment_text(renewed.claim.until)}", file=sys.stderr)

@@ -18,7 +18,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import FromClause, Select, Update, bindparam, func, literal_column, select, update
+from sqlalchemy import FromClause, Select, Update, bindparam, literal_column, select, update
 
 from ..errors import Conflict, Forbidden, Invalid, NotFound
 from ..intervals import Period, merge
@@ -64,7 +64,6 @@ ALL = ALL.join_from(claims, datasets, claims.c.dataset_id == datasets.c.id).join
 ONE = Statement(ALL.where(claims.c.id == bindparam("claim")))
 FAILED = Statement(_failed(GIVEN), _failed(GIVEN_ON_SQLITE))
 FREED = Statement(_freed(GIVEN), _freed(GIVEN_ON_SQLITE))
-LEFT = Statement(select(func.count()).where(wanted.c.claim_id == bindparam("claim")))
 LONGER = Statement(update(wanted).where(HELD).values(claimed_until=bindparam("until")))
 RENEWED = Statement(
     update(claims)
@@ -92,17 +91,13 @@ async def renew(tx: Transaction, id: int, seconds: int) -> Renewed:
     """
     owned = await _mine(tx, id)
     kept = await held(tx, id, LOCKED)
-    [[left]] = await tx.rows(LEFT, {"claim": id})
-    lost = owned.claim.periods - left
     if kept:
         until = tx.now + timedelta(seconds=seconds)
         await tx.rows(LONGER, {"claim": id, "until": until})
         await tx.rows(RENEWED, {"claim": id, "until": until, "now": tx.now})
-    elif lost and owned.claim.ended is None:
-        raise Conflict(
-            f"claim {id} ran out, and others took over {lost} of its {owned.claim.periods} periods"
-        )
-    return Renewed(await fetch(tx, id), [Period(one.start_date, one.end_date) for one in kept], lost)
+    elif owned.claim.ended is None:
+        raise Conflict(f"claim {id} ran out, and others took over all that it still held")
+    return Renewed(await fetch(tx, id), [Period(one.start_date, one.end_date) for one in kept])
 
 
 async def give_back(tx: Transaction, id: int, told: Return) -> Claim:

@@ -73,7 +73,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "ToLoad": _TO_LOAD,
     "Granted": {"claim": _CLAIM, "releases": [_TO_LOAD]},
     "Renewal": {"seconds": 900},
-    "Renewed": {"claim": _CLAIM, "releases": [_PERIOD], "lost": 0},
+    "Renewed": {"claim": _CLAIM, "releases": [_PERIOD]},
     "Return": {"outcome": "failed", "error": "the source does not answer"},
     "Cadence": _CADENCE,
     "Offer": _OFFER,
