@@ -34,30 +34,12 @@ from . import fences, journal
 from .coverage import reaching
 from .database import Transaction, row
 from .fences import COLUMNS, RUNS, Owned
+from .missing_rows import NOW, why
 from .rights import must_act
 from .statements import GIVEN, GIVEN_ON_SQLITE, Statement, Values, among
 from .tables import MOMENT, claims, datasets, holdings, wanted, workflows
 
-NOW: ColumnElement[datetime] = bindparam("now", type_=MOMENT)
 MICROSECOND, NOTHING = timedelta(microseconds=1), timedelta()
-
-
-def why() -> ColumnElement[str]:
-    """Returns the reason for which a period is missing that nobody holds."""
-    w = wanted.c
-    reasons: list[tuple[ColumnElement[bool], str]] = [
-        # A claim that ran out was given back by nobody: whoever held it came to grief.
-        (or_(w.failures > literal_column("0"), w.claimed_until <= NOW), "failed"),
-        (w.withdrawn.is_not(None), "withdrawn"),
-        (w.restated.is_not(None), "restated"),
-        (w.late <= NOW, "late"),
-        (and_(w.first_seen.is_not(None), w.gone.is_(None)), "offered"),
-    ]
-    told: list[tuple[ColumnElement[bool], ColumnElement[str]]] = [
-        (when, literal_column(f"'{reason}'", Text)) for when, reason in reasons
-    ]
-    return case(*told, else_=literal_column("'expected'", Text))
-
 
 # In the order of the fields of ToLoad.
 FACTS = ("start_date", "end_date", "version_label", "published", "size", "digest", "extras")

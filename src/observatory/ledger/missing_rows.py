@@ -13,6 +13,7 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Select,
+    Text,
     and_,
     bindparam,
     case,
@@ -94,15 +95,18 @@ def behind(place: Place | None) -> Values:
 
 def reason() -> ColumnElement[str]:
     """Returns why a period is missing now."""
-    is_offered = and_(W.first_seen.is_not(None), W.gone.is_(None))
+    return case((W.claimed_until > NOW, _said("claimed")), else_=why())
+
+
+def why() -> ColumnElement[str]:
+    """Returns why a period is missing now, whoever holds it."""
     return case(
-        (W.claimed_until > NOW, _said("claimed")),
         # A claim that ran out was given back by nobody: whoever held it came to grief.
-        (or_(W.failures > 0, W.claimed_until.is_not(None)), _said("failed")),
+        (or_(W.failures > literal_column("0"), W.claimed_until <= NOW), _said("failed")),
         (W.withdrawn.is_not(None), _said("withdrawn")),
         (W.restated.is_not(None), _said("restated")),
         (W.late <= NOW, _said("late")),
-        (is_offered, _said("offered")),
+        (and_(W.first_seen.is_not(None), W.gone.is_(None)), _said("offered")),
         else_=_said("expected"),
     )
 
@@ -144,4 +148,4 @@ def _is_beyond(place: str, shape: Shape) -> ColumnElement[bool]:
 
 
 def _said(word: Reason) -> ColumnElement[str]:
-    return literal_column(f"'{word}'")
+    return literal_column(f"'{word}'", Text)
