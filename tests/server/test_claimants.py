@@ -47,12 +47,12 @@ class Claimants:
         command = [sys.executable, "-m", "tests.server.claimant", *told, str(int(name in STALLING))]
         self._running[name] = subprocess.Popen(command)
 
-    def kill(self, seed: int, times: int) -> None:
+    def kill(self, seed: int, times: int, pause: float) -> None:
         """Kills one that holds a claim, so many times, and starts another for it, while anything is left."""
         chance = random.Random(seed)
         with ObservatoryApi(self.url) as api:
             while times and api.count_missing(dataset_id=self.dataset):
-                time.sleep(chance.uniform(0, 0.5))
+                time.sleep(chance.uniform(0, pause))
                 live = {claim.holder for claim in api.get_claims(dataset_id=self.dataset, live=True)}
                 with self._lock:
                     found = sorted(live & self._running.keys() - STALLING)
@@ -108,17 +108,19 @@ def check_grants(folder: Path, returned: Counter[tuple[str, int]]) -> int:
 def test_what_is_claimed_is_loaded_by_one_at_a_time_whoever_is_killed(
     server_url: str, tmp_path: Path
 ) -> None:
-    load(server_url, tmp_path, 20, claimants=3, killers=1, times=1)
+    load(server_url, tmp_path, 20, claimants=3, killers=1, times=1, pause=0.1)
 
 
 @pytest.mark.long
 def test_sixteen_that_are_killed_by_four_load_two_thousand_periods_one_at_a_time(
     served: Callable[..., Served], database_url: str, tmp_path: Path
 ) -> None:
-    load(served(database_url, workers=2).url, tmp_path, 2000, claimants=16, killers=4, times=40)
+    load(served(database_url, workers=2).url, tmp_path, 2000, claimants=16, killers=4, times=40, pause=2)
 
 
-def load(url: str, folder: Path, periods: int, claimants: int, killers: int, times: int) -> None:
+def load(
+    url: str, folder: Path, periods: int, claimants: int, killers: int, times: int, pause: float
+) -> None:
     """Lets processes load days, each of some threads kill so many of them, and looks at what became of it."""
     with ObservatoryApi(url) as api:
         [dataset] = furnished(api, 1)
@@ -131,7 +133,7 @@ def load(url: str, folder: Path, periods: int, claimants: int, killers: int, tim
             for _ in range(claimants - 1):
                 those.start()
             with ThreadPoolExecutor(killers) as pool:
-                for one in [pool.submit(those.kill, seed, times) for seed in range(killers)]:
+                for one in [pool.submit(those.kill, seed, times, pause) for seed in range(killers)]:
                     one.result()
             those.join()
         finally:
