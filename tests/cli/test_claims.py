@@ -38,6 +38,8 @@ def test_what_is_missing_is_claimed_renewed_and_given_back(observatory: Type) ->
     said = observatory("claims", "renew", "1", "--seconds", "60")
     assert said.out == "start_date\tend_date\n2021-02-01\t2021-03-01\n"
     assert said.err.startswith("holds 1 of its 2 periods until 20")
+    assert observatory("releases", "add", BOOKS, "2021-02-01", "2021-03-01").code == 1
+    assert observatory("releases", "add", BOOKS, "2021-02-01", "2021-03-01", "--claim", "1").code == 0
     assert observatory("give-back", "1").code == 0
     assert observatory("claims", "list", "--live").out == "\t".join(
         ["id", "holder", "until", "ended", "periods", "dataset\n"]

@@ -51,7 +51,7 @@ def test_releases_are_listed_by_period(observatory: Type, months: Dataset) -> No
         + "4\t2021-05-01\t2021-05-01\tpresent\t1\t\t\t\n"
     )
     span = observatory(
-        "releases", "list", BOOKS, "--start", "2021-02-10", "--end", "2021-04-10", "-o", "json"
+        "releases", "list", BOOKS, "--from", "2021-02-10", "--until", "2021-04-10", "-o", "json"
     )
     assert [release["id"] for release in json.loads(span.out)] == [2, 3]
     assert observatory("releases", "list", BOOKS, "--limit", "1").err.startswith("note: there are more")
@@ -69,7 +69,7 @@ def test_coverage_is_runs_and_gaps(observatory: Type, months: Dataset) -> None:
         "covered\t2021-04-01\t2021-05-01\n"
     )
     assert said.err == "snapshots beside these, each of one moment: 1\n"
-    span = json.loads(observatory("coverage", BOOKS, "--start", "2020-01-01", "-o", "json").out)
+    span = json.loads(observatory("coverage", BOOKS, "--from", "2020-01-01", "-o", "json").out)
     assert [gap["start_date"] for gap in span["gaps"]][:2] == ["2020-01-01T00:00:00Z", "2021-03-01T00:00:00Z"]
 
 

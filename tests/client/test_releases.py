@@ -260,6 +260,13 @@ def test_what_is_superseded_is_history_and_stays_so(api: ObservatoryApi, dataset
         api.delete_dataset_release(first.id)
 
 
+def test_many_are_revised_in_one_call(api: ObservatoryApi, dataset: Dataset) -> None:
+    api.post_dataset_releases([release(dataset, 0, 1, row_count=7), release(dataset, 1, 2, row_count=8)])
+    told = [release(dataset, 0, 1, row_count=9), release(dataset, 1, 2, row_count=8)]
+    made = api.post_dataset_releases(told, revise=True)
+    assert [(one.revision, one.row_count) for one in made] == [(2, 9), (1, 8)]
+
+
 def test_what_was_revised_is_deleted_latest_first_and_can_be_recorded_again(
     api: ObservatoryApi, dataset: Dataset
 ) -> None:

@@ -2,7 +2,6 @@
 
 import sys
 from collections import Counter
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -21,7 +20,7 @@ from .resources import complete
 from .show import is_for_people
 from .source_text import source_text
 from .tables import Output, write_json, write_records, write_table
-from .times import typed_time
+from .times import Since, Until
 
 SOMETHING_IS_MISSING = 3
 
@@ -63,16 +62,8 @@ def missing(
             metavar="|".join(get_args(Reason)), help="Only what is missing for this reason; may be repeated."
         ),
     ] = None,
-    start: Annotated[
-        datetime | None,
-        typer.Option(
-            "--from", parser=typed_time, metavar="TIME", help="Only what touches the time from here on."
-        ),
-    ] = None,
-    until: Annotated[
-        datetime | None,
-        typer.Option(parser=typed_time, metavar="TIME", help="Only what touches the time before this."),
-    ] = None,
+    start: Since = None,
+    end: Until = None,
     limit: Most = None,
     output: Output = "table",
 ) -> None:
@@ -89,7 +80,7 @@ def missing(
         raise WrongUsage(f"--reason {wrong[0]}: give one of {', '.join(get_args(Reason))}")
     with opened(context) as api:
         asked = asked_of(api, dataset, workflow, organisation) | {"tag": tag, "reasons": reason or ()}
-        asked |= {"start_date": start, "end_date": until}
+        asked |= {"start_date": start, "end_date": end}
         listed: Any = api.get_missing_runs if runs else api.get_missing
         found = complete(lambda: listed(limit, **asked))
         counts = _counts(found) if limit is None else api.count_missing(**asked)

@@ -37,6 +37,7 @@ def _moment(name: str, help: str) -> Parameter:
     return option(name, datetime, help, parser=typed_time, metavar="TIME")
 
 
+CLAIM = option("claim", int, "The claim with which it was loaded.", min=1, metavar="CLAIM")
 FACTS = [
     option("row_count", int, "How many rows it has.", min=0, metavar="NUMBER"),
     option("digest", str, "A checksum of its data.", metavar="DIGEST"),
@@ -53,7 +54,13 @@ FACTS = [
 
 def _recording(doc: str, revise: bool) -> Callable[..., None]:
     def command(
-        context: typer.Context, dataset: str, start: datetime, end: datetime, output: str, **facts: Any
+        context: typer.Context,
+        dataset: str,
+        start: datetime,
+        end: datetime,
+        output: str,
+        claim: int | None,
+        **facts: Any,
     ) -> None:
         given = {field: value for field, value in facts.items() if value not in (None, [])}
         if "extras" in given:
@@ -61,11 +68,11 @@ def _recording(doc: str, revise: bool) -> Callable[..., None]:
         with opened(context) as api:
             of = Dataset(id=id_of(api, Dataset, dataset))
             release = DatasetRelease(dataset=of, start_date=start, end_date=end, **given)
-            write_record(api.post_dataset_release(release, revise=revise), output)
+            write_record(api.post_dataset_release(release, claim=claim, revise=revise), output)
 
     period = {"dataset": Which, "start": Start, "end": End}
     said = [Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind) for name, kind in period.items()]
-    return declared(command, doc, [*said, *FACTS])
+    return declared(command, doc, [*said, CLAIM, *FACTS])
 
 
 add = _recording(ADD, revise=False)

@@ -29,10 +29,12 @@ def typed_time(text: str) -> datetime:
 Since = Annotated[
     datetime | None,
     typer.Option(
-        "--start", parser=typed_time, metavar="TIME", help="Only what touches the time from here on."
+        "--from", parser=typed_time, metavar="TIME", help="Only what touches the time from here on."
     ),
 ]
 Until = Annotated[
     datetime | None,
-    typer.Option("--end", parser=typed_time, metavar="TIME", help="Only what touches the time before this."),
+    typer.Option(
+        "--until", parser=typed_time, metavar="TIME", help="Only what touches the time before this."
+    ),
 ]
