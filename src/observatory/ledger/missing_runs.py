@@ -12,7 +12,7 @@ from .missing_rows import Asked, Place
 from .neighbours import COUNTED, given
 from .spots import AHEAD, Spot
 
-CHUNK = 2000  # rows that are read at a time, at least
+CHUNK = 2000  # rows that are read at a time, at least, where not every run is asked for
 
 
 class Run(NamedTuple):
@@ -31,11 +31,12 @@ async def runs_of(
     # In a span few rows are expected, and those of runs that begin before it would have to be looked for.
     is_whole = asked.span is not None
     read = spots.all_of if is_whole else spots.edges
+    size = max(2 * limit + 2, CHUNK if asked.reasons else 0)
     found: list[Run] = []
     growing: list[Run] = []
     place, is_last = after, False
     while not is_last and len(found) <= limit:
-        told, is_last = await read(tx, asked, max(2 * limit + 2, CHUNK), place)
+        told, is_last = await read(tx, asked, size, place)
         place = told[-1].place if told else place
         grow(growing, told, is_whole)
         done = growing if is_last else growing[:-1]

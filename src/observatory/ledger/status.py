@@ -16,7 +16,7 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
-    exists,
+    case,
     func,
     literal_column,
     or_,
@@ -57,6 +57,15 @@ def _first(column: ColumnElement[datetime], *where: ColumnElement[bool]) -> Any:
     return select(func.min(column)).where(MISSING, column.is_not(None), *where).scalar_subquery()
 
 
+def _is_incomplete(late: ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Returns the condition that more is missing than what is due; what is late is not looked at."""
+    # Of what is only due, `since` is the moment at which it became so. Of that there is little.
+    is_more = or_(W.late.is_(None), W.since != W.due)
+    first = select(W.since).where(MISSING, W.since <= NOW, is_more).order_by(W.since)
+    is_there = first.limit(literal_column("1")).scalar_subquery().is_not(None)
+    return case((late <= NOW, literal_column("false")), else_=is_there)
+
+
 def _newest() -> Any:
     mine = coverage.c.dataset_id == bindparam("dataset")
     last = select(func.max(coverage.c.start_date)).where(mine).scalar_subquery()
@@ -71,14 +80,13 @@ def _newest() -> Any:
 
 
 def _state() -> Select[Any]:
-    # Of what is only due, `since` is the moment at which it became so.
-    is_more = or_(W.late.is_(None), W.since != W.due)
+    late, due = _first(W.late, IS_AWAITED), _first(W.since)
     told = [
         or_(holdings.c.probed_whole.is_not(None), holdings.c.offers > literal_column("0")),
         holdings.c.horizon,
-        _first(W.late, IS_AWAITED),
-        exists().where(MISSING, W.since <= NOW, is_more),
-        exists().where(MISSING, W.since <= NOW),
+        late,
+        _is_incomplete(late),
+        func.coalesce(due <= NOW, literal_column("false")),
         _first(W.late, W.late > NOW, IS_AWAITED),
         _first(W.since, W.since > NOW),
         *_newest(),

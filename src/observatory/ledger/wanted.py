@@ -19,7 +19,6 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
-    exists,
     func,
     literal_column,
     select,
@@ -82,12 +81,14 @@ class Want(NamedTuple):
 def is_settled() -> ColumnElement[bool]:
     """Returns the condition that a release of just the wanted period is settled."""
     releases = dataset_releases.c
-    return exists().where(
+    found = select(releases.id).where(
         releases.dataset_id == wanted.c.dataset_id,
         releases.start_date == wanted.c.start_date,
         releases.end_date == wanted.c.end_date,
         among(SETTLED),
     )
+    # Not EXISTS: for many rows PostgreSQL would rather read all releases of the book first, and hash them.
+    return found.limit(literal_column("1")).correlate(wanted).scalar_subquery().is_not(None)
 
 
 def _is_covered() -> ColumnElement[bool]:
