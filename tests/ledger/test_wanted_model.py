@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -23,8 +24,10 @@ from observatory.ledger import (
     datasets,
     expecting,
     granting,
+    lists,
     missing,
     missing_rows,
+    missing_then,
     offers,
     releases,
     states,
@@ -321,6 +324,27 @@ class Wanting(RuleBasedStateMachine):
             parts_of = [await missing.missing(tx, within, runs, 100_000) for runs in (False, True)]
             _check_runs(*parts_of)
 
+    async def check_then(self, tx: Transaction) -> None:
+        """What was missing at this moment is what is missing, but for claims and failures."""
+        released = await lists.listed(tx, lists.Wanted(self.dataset, history=True, limit=100_000))
+        wants = (await wanted.existing(tx, self.dataset)).values()
+        found = missing_then.gaps(self.dataset, wants, missing_then.then(released, tx.now))
+        told = (Dataset(id=self.dataset), found, missing_rows.Asked(), tx.now)
+        page = missing_then.page(*told, False, 100_000, None)
+        unclaimed = replace(self.model, leases={})
+        assert {
+            Period(one.start_date, one.end_date): Why(one.reason, one.since, one.note) for one in page.periods
+        } == unclaimed.missing()
+        whole = missing_then.page(*told, True, 100_000, None)
+        assert [(run.start_date, run.end_date, run.periods) for run in whole.runs] == unclaimed.runs()
+        _check_runs(page, whole)
+        after: missing_rows.Place | None = None
+        for run in whole.runs:
+            part = missing_then.page(*told, True, 1, after)
+            assert part.runs == [run]
+            after = missing.place(part.after) if part.after else None
+        assert after is None
+
     async def check(self, tx: Transaction) -> None:
         asked = missing_rows.Asked(dataset_id=self.dataset)
         page = await missing.missing(tx, asked, False, 100_000)
@@ -331,6 +355,7 @@ class Wanting(RuleBasedStateMachine):
         holders = {p: one.claim_id for p, one in found.items() if one.claim_id}
         assert holders == {p: self.model.leases[p].claim for p in told if self.model.holds(p)}
         await self.check_runs(tx, page)
+        await self.check_then(tx)
         covered = await coverage.covered(tx, self.dataset)
         assert covered.runs == self.model.coverage()
         assert covered.instants == sum(period.is_instant for period in self.model.settled())

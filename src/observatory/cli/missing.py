@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -20,7 +21,7 @@ from .resources import complete
 from .show import is_for_people
 from .source_text import source_text
 from .tables import Output, write_json, write_records, write_table
-from .times import Since, Until
+from .times import Since, Until, typed_time
 
 SOMETHING_IS_MISSING = 3
 
@@ -64,6 +65,12 @@ def missing(
     ] = None,
     start: Since = None,
     end: Until = None,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=typed_time, metavar="TIME", help="What was missing of DATASET then, but for claims."
+        ),
+    ] = None,
     limit: Most = None,
     output: Output = "table",
 ) -> None:
@@ -80,7 +87,7 @@ def missing(
         raise WrongUsage(f"--reason {wrong[0]}: give one of {', '.join(get_args(Reason))}")
     with opened(context) as api:
         asked = asked_of(api, dataset, workflow, organisation) | {"tag": tag, "reasons": reason or ()}
-        asked |= {"start_date": start, "end_date": end}
+        asked |= {"start_date": start, "end_date": end, "as_of": as_of}
         listed: Any = api.get_missing_runs if runs else api.get_missing
         found = complete(lambda: listed(limit, **asked))
         counts = _counts(found) if limit is None else api.count_missing(**asked)

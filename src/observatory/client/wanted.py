@@ -60,9 +60,13 @@ class Wanted(Connection):
         reasons: Sequence[Reason] = (),
         start_date: date | None = None,
         end_date: date | None = None,
+        as_of: date | None = None,
     ) -> list[Missing]:
-        """Returns the periods that are missing, each with its reason: of one dataset or of many."""
-        asked = _asked(dataset_id, workflow_id, organisation_id, tag, reasons, start_date, end_date)
+        """Returns the periods that are missing, each with its reason: of one dataset or of many.
+
+        With `as_of` it is what was missing of one dataset at that time, without claims and failures.
+        """
+        asked = _asked(dataset_id, workflow_id, organisation_id, tag, reasons, start_date, end_date, as_of)
         return self._missing(asked | {"runs": "false"}, limit, lambda page: page.periods)
 
     def get_missing_runs(
@@ -76,9 +80,13 @@ class Wanted(Connection):
         reasons: Sequence[Reason] = (),
         start_date: date | None = None,
         end_date: date | None = None,
+        as_of: date | None = None,
     ) -> list[MissingRun]:
-        """Returns what is missing as runs of periods that follow each other and have the same reason."""
-        asked = _asked(dataset_id, workflow_id, organisation_id, tag, reasons, start_date, end_date)
+        """Returns what is missing as runs of periods that follow each other and have the same reason.
+
+        With `as_of` it is what was missing of one dataset at that time, without claims and failures.
+        """
+        asked = _asked(dataset_id, workflow_id, organisation_id, tag, reasons, start_date, end_date, as_of)
         return self._missing(asked | {"runs": "true"}, limit, lambda page: page.runs)
 
     def count_missing(
@@ -91,9 +99,10 @@ class Wanted(Connection):
         reasons: Sequence[Reason] = (),
         start_date: date | None = None,
         end_date: date | None = None,
+        as_of: date | None = None,
     ) -> dict[Reason, int]:
-        """Returns how many periods are missing, by reason."""
-        asked = _asked(dataset_id, workflow_id, organisation_id, tag, reasons, start_date, end_date)
+        """Returns how many periods are missing, by reason; with `as_of`, were at that time of one dataset."""
+        asked = _asked(dataset_id, workflow_id, organisation_id, tag, reasons, start_date, end_date, as_of)
         return self._transport.call("GET", PATH, MissingPage, asked=asked | {"limit": 1}).counts
 
     def get_statuses(
@@ -138,8 +147,9 @@ def _asked(
     reasons: Sequence[Reason],
     start_date: date | None,
     end_date: date | None,
+    as_of: date | None,
 ) -> dict[str, Any]:
     asked: dict[str, Any] = {"dataset_id": dataset_id, "workflow_id": workflow_id, "tag": tag}
     asked |= {"organisation_id": organisation_id, "reason": list(reasons) or None}
     asked |= {"start_date": time_text("start_date", start_date), "end_date": time_text("end_date", end_date)}
-    return asked
+    return asked | {"as_of": time_text("as_of", as_of)}

@@ -6,8 +6,8 @@ import msgspec
 from litestar import Response, Router, get, post
 from litestar.params import QueryParameter
 
-from ..intervals import Period
-from ..ledger import Database, Transaction, missing, missing_rows, offers, status
+from ..intervals import Moment, Period
+from ..ledger import Database, Transaction, missing, missing_rows, missing_then, offers, status
 from ..ledger.replies import Reply, once
 from ..records import Reason, Status
 from ..wants import DatasetStatus, MissingPage, Offered, Probe, Probed
@@ -25,6 +25,10 @@ Place = Annotated[
     str | None, QueryParameter(max_length=200, description="Where the page before ended: its `after`.")
 ]
 Runs = Annotated[bool, QueryParameter(description="Runs of periods, or the periods one by one.")]
+WasMissing = Annotated[
+    Moment | None,
+    QueryParameter(description="What was missing of one dataset at this time; without claims and failures."),
+]
 Reasons = Annotated[list[Reason] | None, QueryParameter(description="Only what is missing for these.")]
 Stands = Annotated[Status | None, QueryParameter(name="status", description="Only those that stand so.")]
 
@@ -66,13 +70,18 @@ def routes(database: Database) -> Router:
         runs: Runs = True,
         limit: Limit = 100,
         after: Place = None,
+        as_of: WasMissing = None,
     ) -> Response[MissingPage]:
         within = span(start_date, end_date)
         asked = missing_rows.Asked(
             dataset_id, workflow_id, organisation_id, tag, within, tuple(sorted(set(reason or ())))
         )
         behind = None if after is None else missing.place(after)
-        found = await database.scan(request.caller, missing.missing, asked, runs, limit, behind)
+        if as_of is None:
+            found = await database.scan(request.caller, missing.missing, asked, runs, limit, behind)
+        else:
+            work = missing_then.missing
+            found = await database.scan(request.caller, work, asked, as_of, runs, limit, behind)
         return json(found, headers=next_page(request, found.after) if found.after else None)
 
     @get("/statuses", operation_id="listStatuses", summary="How it stands with Datasets", opt=NOW)
