@@ -36,9 +36,10 @@ NEWEST = 12
 def main() -> None:
     """Tells the story; whatever else is said goes to the log."""
     WORK.mkdir(parents=True, exist_ok=True)
-    # The key of the demo's book is kept here, and not among those of the user.
+    # The keys of the demo's book are kept here, and not among those of the user.
     os.environ["OBSERVATORY_CREDENTIALS"] = str(CREDENTIALS)
-    os.environ.pop("OBSERVATORY_API_KEY", None)
+    for name in ("OBSERVATORY_API_KEY", "OBSERVATORY_KEY_RING", "OBSERVATORY_KEY_RING_FILE"):
+        os.environ.pop(name, None)
     console = say_the_rest_to_the_log()
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import tempfile
@@ -221,6 +222,8 @@ def test_the_demo_tells_its_story_and_goes_on_when_it_is_run_again() -> None:
     for told in (piped, told_on_a_terminal(command)):
         assert "Nothing to do." in told
         assert "1 missing" in told
+        assert 'withdrawn, "the' in told
+        assert re.search(r"1\d\d periods missing: 1\d\d offered", told)
         assert "mpc.obscodes" in told
         assert "[info" not in told
     assert subprocess.run(["pgrep", "-f", "observatory serve.*work/demo"], check=False).returncode == 1
