@@ -66,11 +66,13 @@ def test_a_source_that_fails_loses_no_offer_and_settles_nothing(book: Run, failu
 
 def test_who_could_not_look_at_a_source_knows_nothing_of_it(book: Run) -> None:
     async def work(book: Book, dataset: int) -> None:
-        for probe in (Probe("failed", error="time-out"), Probe("partial")):
+        # A source that never had anything is not believed: it may as well be a page that was read wrongly.
+        for probe in (Probe("failed", error="time-out"), Probe("partial"), Probe("complete")):
             await book.write(offers.probe, dataset, probe)
             await book.write(expecting.look, dataset)
             assert await stands(book) == "unknown"
-        await book.write(offers.probe, dataset, Probe("complete"))
+        await book.write(offers.probe, dataset, seen(0))
+        await book.write(offers.probe, dataset, Probe("complete", confirm=True))
         assert await stands(book) == "complete"
 
     book(work)

@@ -187,7 +187,7 @@ class Model:
             elif is_latest:
                 self._restate(period, before.told, now, observed)
                 before.told, before.gone = now, False
-        self.was_whole |= is_whole and is_latest
+        self.was_whole |= is_whole and is_latest and bool(self.offers)
         self.fail_to_probe(observed)
 
     def fail_to_probe(self, observed: datetime) -> None:

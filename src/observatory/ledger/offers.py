@@ -122,7 +122,7 @@ async def probe(tx: Transaction, dataset_id: int, probe: Probe) -> Probed:
     is_whole = probe.outcome == "complete" and is_latest
     seen = _digest(told) if is_whole else None
     if seen is not None and seen == digest:
-        await _remember(tx, dataset_id, probe, observed, observed, seen, offered)
+        await _remember(tx, dataset_id, probe, observed, observed if told else None, seen, offered)
         return Probed(probe.outcome, observed, offered)
     before = await wanted.existing(tx, dataset_id, None if is_whole else list(told))
     if not is_latest:
@@ -137,7 +137,9 @@ async def probe(tx: Transaction, dataset_id: int, probe: Probe) -> Probed:
     widest = await wanted.put(tx, dataset_id, held.widest, replaced, wants)
     offered += len(differs.new) + len(differs.returned) - len(differs.gone)
     last = max(observed, probed or observed)
-    await _remember(tx, dataset_id, probe, last, observed if is_whole else None, seen, offered)
+    # A source that never had anything may as well be a page that was read wrongly: nothing is known of it.
+    is_known = bool(told) or any(want.first_seen for want in before.values())
+    await _remember(tx, dataset_id, probe, last, observed if is_whole and is_known else None, seen, offered)
     await wanted.reckon(tx, dataset_id, widest, differs.touched)
     await status.refresh(tx, dataset_id, held)
     new, changed, returned, gone = map(len, differs)
