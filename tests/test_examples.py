@@ -61,7 +61,7 @@ def test_airflow_reads_the_examples_as_its_dag_files(monkeypatch: pytest.MonkeyP
 def test_an_example_is_short_enough_to_be_copied(file: str) -> None:
     tree = ast.parse((ROOT / "examples" / file).read_text())
     written = {line for node in tree.body[1:] for line in range(node.lineno, (node.end_lineno or 0) + 1)}
-    assert len(written) < 60
+    assert len(written) < 65
 
 
 def test_the_source_offers_its_versions_by_date(codes: ObservatoryCodes) -> None:
