@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from .intervals import Moment
+from .intervals import Moment, Period
 from .records import CANDIDATES, Count, Dataset, Extras, Line, Outcome, Reason, Status
 
 
@@ -51,6 +51,19 @@ class Offered(Offer, gc=False, omit_defaults=True):
     last_seen: Moment | None = None
     gone: Moment | None = None
     restated: Moment | None = None
+
+
+class Withdrawal(msgspec.Struct):
+    """A period of which all releases are withdrawn, as far as they lie within it, and why."""
+
+    start_date: Moment
+    end_date: Moment
+    reason: Annotated[Line, Meta(min_length=1)]
+
+    @property
+    def period(self) -> Period:
+        """The period of which they are withdrawn."""
+        return Period(self.start_date, self.end_date)
 
 
 class Probe(msgspec.Struct, omit_defaults=True):
@@ -124,7 +137,8 @@ class MissingRun(msgspec.Struct, gc=False, omit_defaults=True):
 class MissingPage(msgspec.Struct):
     """What is missing: how many periods for each reason, and a page of the runs or of the periods.
 
-    Both are of the moment `time`. A page that is not the last has `after` for the next one.
+    Both are of the moment `time`. A page that is not the last has `after` for the next one; the first alone
+    has the counts.
     """
 
     time: Moment
