@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from time import monotonic
 
 from ..access import Caller, operator
 from ..errors import NotFound, Unavailable
@@ -15,6 +16,7 @@ from ..ledger import Database, expecting, status
 
 EVERY = 1.0  # seconds
 AT_ONCE = 200  # datasets that are looked up at a time
+AGAIN = 300  # seconds after which one that could not be looked at is tried again
 LOG = logging.getLogger(__name__)
 
 
@@ -32,17 +34,20 @@ async def ticking(database: Database) -> AsyncIterator[None]:
 
 async def _tick(database: Database) -> None:
     by = operator("record")
+    left: dict[int, float] = {}  # datasets that could not be looked at, and until when they are left
     while True:
+        left = {id: until for id, until in left.items() if until > monotonic()}
         try:
-            for id in await database.read(by, status.due, AT_ONCE):
-                await _look(database, by, id)
+            for id in await database.read(by, status.due, AT_ONCE + len(left)):
+                if id not in left and not await _look(database, by, id):
+                    left[id] = monotonic() + AGAIN
         except Unavailable as error:
             LOG.warning("what is due or late is not written down yet: %s", error)
         await asyncio.sleep(EVERY)
 
 
-async def _look(database: Database, by: Caller, id: int) -> None:
-    """Looks at one dataset; what is wrong with it stops the clock for no other."""
+async def _look(database: Database, by: Caller, id: int) -> bool:
+    """Looks at one dataset, and tells whether it could: what is wrong with it stops the clock for no other."""
     try:
         await database.write(by, expecting.look, id)
     except NotFound:
@@ -50,4 +55,6 @@ async def _look(database: Database, by: Caller, id: int) -> None:
     except Unavailable:
         raise
     except Exception:
-        LOG.exception("dataset %d cannot be looked at", id)
+        LOG.exception("dataset %d cannot be looked at, and is left for %d s", id, AGAIN)
+        return False
+    return True
