@@ -76,6 +76,7 @@ OPERATIONS: dict[str, Row] = {
     "getDerivedReleases": Row("read", OWNED, 200),
     "listStaleReleases": Row("read", LIST, 200),
     "probeDataset": Row("record", OWNED, 200),
+    "withdrawReleases": Row("record", OWNED, 200),
     "listOffers": Row("read", OWNED, 200),
     "getMissing": Row("read", LIST, 200),
     "listStatuses": Row("read", LIST, 200),

@@ -220,6 +220,11 @@ BODIES: dict[str, Body] = {
     "recordDatasetReleases": lambda ids, n: {"releases": [{"dataset": {"id": ids["dataset"]}, **DAY}]},
     "receiveLineage": lambda ids, n: {"eventTime": DAY["start_date"], "eventType": "START"},
     "probeDataset": lambda ids, n: {"outcome": "partial", "offers": [DAY]},
+    "withdrawReleases": lambda ids, n: {
+        "start_date": "1999-01-01T00:00:00Z",
+        "end_date": "1999-01-02T00:00:00Z",
+        "reason": "r",
+    },
     "adoptReleases": lambda ids, n: {"periods": [DAY], "evidence": {"rows": 1}, "reason": "r"},
     # Of reasons for which nothing is missing, so that nothing is taken.
     "claimReleases": lambda ids, n: {"dataset": {"id": ids["dataset"]}, "reasons": ["late"]},

@@ -36,23 +36,27 @@ def withdraw(
     Of a period, all releases that lie within it are withdrawn; those that reach beyond it are not.
     """
     with opened(context) as api:
-        found = _found(api, which)
+        of = None if all(map(is_id, which)) else _span(api, which)
+        # All are read before the first is changed, so that a wrong id changes nothing.
+        found = _within(api, *of) if of else [api.get_dataset_release(int(id)) for id in dict.fromkeys(which)]
         if len(found) > 1 and not yes:
             _show(found)
             if not agreed(f"Withdraw these {len(found)} releases?", yes, "say --yes to withdraw them"):
                 return
-        write_records(_withdrawn(api, found, reason), FIELDS, output)
+        if of:
+            dataset_id, within = of
+            done = api.withdraw_releases(dataset_id, within.start_date, within.end_date, reason)
+        else:
+            done = _withdrawn(api, found, reason)
+        write_records(done, FIELDS, output)
 
 
-def _found(api: ObservatoryApi, which: list[str]) -> list[DatasetRelease]:
-    if all(map(is_id, which)):
-        # All are read before the first is changed, so that a wrong id changes nothing.
-        return [api.get_dataset_release(int(id)) for id in dict.fromkeys(which)]
+def _span(api: ObservatoryApi, which: list[str]) -> tuple[int, Period]:
     if len(which) != 3:
         raise WrongUsage("give the ids of releases, or DATASET START END")
     dataset, start, end = which
     within = Period(typed_time(start), typed_time(end))
-    return _within(api, id_of(api, Dataset, dataset), within)
+    return id_of(api, Dataset, dataset), within
 
 
 def _within(api: ObservatoryApi, dataset_id: int, within: Period) -> list[DatasetRelease]:

@@ -6,9 +6,11 @@ from datetime import date
 from typing import Any, TypeVar
 
 from ..errors import Refused
-from ..records import CANDIDATES, PAGE, Dataset, Outcome, Reason, Status
+from ..intervals import Period
+from ..records import CANDIDATES, PAGE, Dataset, DatasetRelease, Outcome, Reason, Status
 from ..rules import offer as normal
-from ..wants import DatasetStatus, Missing, MissingPage, MissingRun, Offer, Offered, Probe, Probed
+from ..rules import period
+from ..wants import DatasetStatus, Missing, MissingPage, MissingRun, Offer, Offered, Probe, Probed, Withdrawal
 from .connection import Connection, ListWasCut, number, time_text
 
 T = TypeVar("T")
@@ -43,6 +45,18 @@ class Wanted(Connection):
         body = Probe(outcome, told, when, error, confirm)
         path = f"{Dataset.path}/{number(dataset_id)}/probes"
         return self._transport.call("POST", path, Probed, body=body, token=token)
+
+    def withdraw_releases(
+        self, dataset_id: int, start_date: date, end_date: date, reason: str
+    ) -> list[DatasetRelease]:
+        """Withdraws the releases that lie within a period, all or none, and returns those that it withdrew.
+
+        Those that reach beyond it stay. Raises Invalid where there are more than 10,000.
+        """
+        span = period(Period(start_date, end_date))  # type: ignore[arg-type] # dates become times
+        body = Withdrawal(span.start_date, span.end_date, reason)
+        path = f"{Dataset.path}/{number(dataset_id)}/withdrawals"
+        return self._transport.call("POST", path, list[DatasetRelease], body=body)
 
     def get_offers(self, dataset_id: int, limit: int | None = None) -> list[Offered]:
         """Returns what the source of a dataset offers or once offered, by period."""

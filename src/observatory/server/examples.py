@@ -103,6 +103,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "Batch": {"releases": [_NEW], "atomic": True},
     "Answer": {"status": 201, "release": _RELEASE},
     "Available": {"available": [_PERIOD]},
+    "Withdrawal": {**_PERIOD, "reason": "bad file"},
     "Adoption": {
         "span": {"start_date": "2025-01-01T00:00:00Z", "end_date": "2026-01-01T00:00:00Z"},
         "step": "month",

@@ -36,7 +36,7 @@ from ..records import (
     Run,
     StaleRelease,
 )
-from ..wants import DatasetStatus, Missing, MissingPage, MissingRun, Offer, Offered, Probe, Probed
+from ..wants import DatasetStatus, Missing, MissingPage, MissingRun, Offer, Offered, Probe, Probed, Withdrawal
 from .auth import PUBLIC
 from .bodies import JSON, MERGE_PATCH
 from .examples import EXAMPLES
@@ -186,6 +186,7 @@ def exact(document: dict[str, Any], routes: Sequence[BaseRoute]) -> dict[str, An
         MissingRun,
         MissingPage,
         DatasetStatus,
+        Withdrawal,
         Adoption,
         Received,
         RunEvent,

@@ -7,10 +7,10 @@ from litestar import Response, Router, get, post
 from litestar.params import QueryParameter
 
 from ..intervals import Moment, Period
-from ..ledger import Database, Transaction, missing, missing_rows, missing_then, offers, status
+from ..ledger import Database, Transaction, missing, missing_rows, missing_then, offers, status, withdrawing
 from ..ledger.replies import Reply, once
-from ..records import Reason, Status
-from ..wants import DatasetStatus, MissingPage, Offered, Probe, Probed
+from ..records import DatasetRelease, Reason, Status
+from ..wants import DatasetStatus, MissingPage, Offered, Probe, Probed, Withdrawal
 from .bodies import Asked
 from .releases import Since, Until, span
 from .resources import After, Limit, PathId, RelatedId, Text, next_page, page
@@ -46,6 +46,17 @@ def routes(database: Database) -> Router:
     async def probe(id: PathId, request: Asked) -> Response[Probed]:
         told, token = await request.told(Probe), await request.token()
         return json(await database.write(request.caller, once, token, PROBED, offers.probe, id, told))
+
+    @post(
+        "/datasets/{id:int}/withdrawals",
+        operation_id="withdrawReleases",
+        summary="Withdraw all releases within a period",
+        status_code=200,
+        opt={"right": "record", "body": Withdrawal},
+    )
+    async def withdraw(id: PathId, request: Asked) -> Response[list[DatasetRelease]]:
+        told = await request.told(Withdrawal)
+        return json(await database.write(request.caller, withdrawing.withdraw, id, told))
 
     @get("/datasets/{id:int}/offers", operation_id="listOffers", summary="List Offers", opt=READ)
     async def offered(
@@ -102,7 +113,7 @@ def routes(database: Database) -> Router:
         is_full = len(found) == limit
         return json(found, headers=next_page(request, str(found[-1].dataset.id)) if is_full else None)
 
-    return Router("/", route_handlers=[probe, offered, tell, stands], tags=["Missing"])
+    return Router("/", route_handlers=[probe, withdraw, offered, tell, stands], tags=["Missing"])
 
 
 async def _again(tx: Transaction, noted: Any) -> Probed:
