@@ -96,7 +96,8 @@ class Model:
                 if period in due and not _covers(runs, period):
                     moments.append(due[period][0])
                 if period in self.withdrawn:
-                    moments.append(self.withdrawn[period][0])
+                    # It was there until then.
+                    moments = [self.withdrawn[period][0]]
             if moments:
                 found[period] = min(moments)
         return found

@@ -146,8 +146,10 @@ def _as_it_was(now: Want, then: Then) -> Want:
 def _since(want: Want, is_settled: bool, is_covered: bool) -> datetime | None:
     if is_settled:
         return want.restated
+    if want.withdrawn:
+        return want.withdrawn
     offered = want.first_seen if want.gone is None else None
-    moments = [offered, None if is_covered else want.due, want.withdrawn]
+    moments = [offered, None if is_covered else want.due]
     return min((moment for moment in moments if moment), default=None)
 
 

@@ -111,9 +111,12 @@ def since(sqlite: bool) -> ColumnElement[datetime]:
     w = wanted.c
     offered = case((w.gone.is_(None), w.first_seen))
     expected = case((and_(w.due.is_not(None), ~_is_covered()), w.due))
-    told = [func.coalesce(one, FAR) for one in (offered, expected, w.withdrawn)]
+    told = [func.coalesce(one, FAR) for one in (offered, expected)]
     least = func.min(*told) if sqlite else func.least(*told)
-    return case((is_settled(), w.restated), else_=func.nullif(least, FAR))
+    # What was withdrawn was there until then, however long ago it was offered.
+    return case(
+        (is_settled(), w.restated), (w.withdrawn.is_not(None), w.withdrawn), else_=func.nullif(least, FAR)
+    )
 
 
 def _reckon(sqlite: bool) -> Update:
