@@ -476,29 +476,3 @@ def test_releases_of_all_datasets_are_listed_by_dataset_and_period(
     listed = [(r.dataset.name, r.start_date) for r in api.get_dataset_releases()]
 
     assert listed == [(name, DAY_0 + timedelta(day)) for name in ("books", "other") for day in range(3)]
-
-
-def test_all_releases_within_a_period_are_withdrawn_at_once(api: ObservatoryApi, dataset: Dataset) -> None:
-    days = [release(dataset, n, n + 1) for n in range(5)]
-    made = api.post_dataset_releases([*days, release(dataset, 0, 9)])
-    found = api.withdraw_releases(dataset.id, DAY_0 + timedelta(1), DAY_0 + timedelta(4), "bad file")
-    assert [(r.id, r.state, r.reason, r.version) for r in found] == [
-        (one.id, "withdrawn", "bad file", 2) for one in made[1:4]
-    ]
-    assert api.get_dataset_releases(dataset_id=dataset.id, state="withdrawn") == found
-    [run] = api.get_missing_runs(dataset_id=dataset.id)
-    assert (run.periods, run.reason, run.note) == (3, "withdrawn", "bad file")
-    entries = [one for one in api.get_journal(dataset_id=dataset.id) if one.action == "change"]
-    assert [one.record_id for one in entries] == [one.id for one in found]
-    assert api.get_coverage(dataset.id).runs == [Period(DAY_0, DAY_0 + timedelta(9))]
-    assert api.withdraw_releases(dataset.id, DAY_0 + timedelta(1), DAY_0 + timedelta(4), "again") == []
-    assert api.get_dataset_releases(dataset_id=dataset.id, state="withdrawn") == found
-    api.post_dataset_releases(days[1:4])
-    assert api.count_missing(dataset_id=dataset.id) == {}
-
-
-def test_nothing_is_withdrawn_without_a_period_and_a_reason(api: ObservatoryApi, dataset: Dataset) -> None:
-    with pytest.raises(Invalid):
-        api.withdraw_releases(dataset.id, DAY_0 + timedelta(1), DAY_0, "bad")
-    with pytest.raises(Invalid):
-        api.withdraw_releases(dataset.id, DAY_0, DAY_0 + timedelta(1), "")
