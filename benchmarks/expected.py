@@ -38,21 +38,19 @@ COVERAGE = """
 """
 # An hour is due once it is over, and late at once. Behind the others come some that are all missing.
 WANTED = """
-    INSERT INTO wanted (dataset_id, start_date, end_date, due, late, since)
+    INSERT INTO wanted (dataset_id, start_date, end_date, due, late, since, edge)
     SELECT {dataset}, at, at + interval '1 hour', at + interval '1 hour', at + interval '1 hour',
-        CASE WHEN i < {hours} AND ({settled}) THEN NULL ELSE at + interval '1 hour' END
-    FROM generate_series(0, {hours} + {behind} - 1) AS i,
-        LATERAL (SELECT {first} + i * interval '1 hour') AS begins (at)
-"""
-EDGES = """
-    UPDATE wanted SET edge = found.edge
+        CASE WHEN missing THEN at + interval '1 hour' END, CASE WHEN missing THEN nullif(begins + ends, 0) END
     FROM (
-        SELECT start_date,
-            CASE WHEN lag(end_date) OVER hours = start_date THEN 0 ELSE 1 END
-            + CASE WHEN lead(start_date) OVER hours = end_date THEN 0 ELSE 2 END AS edge
-        FROM wanted WHERE dataset_id = {dataset} AND since IS NOT NULL WINDOW hours AS (ORDER BY start_date)
-    ) AS found
-    WHERE dataset_id = {dataset} AND wanted.start_date = found.start_date AND found.edge > 0
+        SELECT {first} + i * interval '1 hour' AS at, missing,
+            CASE WHEN lag(missing) OVER hours THEN 0 ELSE 1 END AS begins,
+            CASE WHEN lead(missing) OVER hours THEN 0 ELSE 2 END AS ends
+        FROM (
+            SELECT i, NOT (i < {hours} AND ({settled})) AS missing
+            FROM generate_series(0, {hours} + {behind} - 1) AS i
+        ) AS each_hour
+        WINDOW hours AS (ORDER BY i)
+    ) AS all_hours
 """
 # Time alone changes nothing here: nothing more is expected.
 HOLDINGS = """
@@ -64,7 +62,7 @@ HOLDINGS = """
 """
 
 SETTLED = (FORGET, RELEASES, COVERAGE)
-EXPECTED = (WANTED, EDGES, HOLDINGS)
+EXPECTED = (WANTED, HOLDINGS)
 
 # Many datasets of a few hours each, all settled.
 MANY = "SELECT id FROM datasets WHERE name LIKE 'one of many %'"

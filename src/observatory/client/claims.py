@@ -81,10 +81,10 @@ class Claims(Connection):
         return ClaimedReleases(self, granted, seconds)
 
     def hold(self, claim: "Claimed", seconds: int = 900) -> "HeldClaim":
-        """Keeps a claim that was granted earlier, as to another process, for the length of a `with` statement.
+        """Keeps a claim that was granted earlier, as to another process, while a `with` statement runs.
 
-        Its `periods` are those that it still holds. It is renewed at once and in the background, and not given
-        back at the end. Raises Conflict where others have taken over all that it held.
+        Its `periods` are those that it still holds. It is renewed at once and in the background, and not
+        given back at the end. Raises Conflict where others have taken over all that it held.
         """
         renewed = self.renew_claim(claim, seconds)
         return HeldClaim(self, renewed.claim, renewed.releases, seconds)

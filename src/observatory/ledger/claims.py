@@ -28,8 +28,9 @@ from ..rules import period
 from . import fences, journal
 from .database import Transaction, row
 from .fences import COLUMNS, RUNS, Owned
-from .granting import HELD, LOCKED, NOW, held, of_given
+from .granting import HELD, LOCKED, held, of_given
 from .holdings import hold, must_exist
+from .missing_rows import NOW
 from .releases import How, record_all
 from .rights import must_act
 from .statements import GIVEN, GIVEN_ON_SQLITE, Statement, Values, among

@@ -106,6 +106,7 @@ async def claim(tx: Transaction, told: Claiming) -> Granted:
     free = await _free(tx, told, span, widest) if widest is not None else []
     if not free:
         return Granted(None, [])
+    await tx.plan_once()
     until = tx.now + timedelta(seconds=told.seconds)
     made = Claim(created=tx.now, modified=tx.now, version=1, until=until, ended=None, periods=len(free))
     made.holder, made.dataset = told.holder or tx.by.account, Dataset(id=dataset_id, name=name)

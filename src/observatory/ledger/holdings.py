@@ -86,10 +86,8 @@ async def hold(tx: Transaction, dataset_id: int) -> Held:
         must_act(tx, organisation_id, f"dataset {dataset.name!r}")
         await tx.insert(BEGIN, [(dataset_id, 0)])
         [found] = await tx.rows(HOLD, asked)
-    held = Held(*found)
-    if held.widest is not None:
-        await tx.plan_once()
-    return held
+    await tx.plan_once()
+    return Held(*found)
 
 
 async def must_exist(tx: Transaction, dataset_id: int) -> Dataset:

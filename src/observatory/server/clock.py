@@ -47,7 +47,7 @@ async def _tick(database: Database) -> None:
 
 
 async def _look(database: Database, by: Caller, id: int) -> bool:
-    """Looks at one dataset, and tells whether it could: what is wrong with it stops the clock for no other."""
+    """Looks at one dataset, and tells whether it could: what is wrong with it stops nobody else's clock."""
     try:
         await database.write(by, expecting.look, id)
     except NotFound:

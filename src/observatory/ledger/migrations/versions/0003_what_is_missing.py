@@ -106,6 +106,10 @@ def create_wanted() -> None:
         sa.PrimaryKeyConstraint("dataset_id", "start_date", "end_date", name="pk_wanted"),
     )
     period = ["dataset_id", "start_date", "end_date"]
+    if op.get_bind().dialect.name == "postgresql":
+        # For a dataset that came after the last ANALYZE it would expect a row, and go through all of them for
+        # each that is looked up by its key. It is to expect many, always.
+        op.execute("ALTER TABLE wanted ALTER COLUMN dataset_id SET (n_distinct = 10)")
     missing, late = "since IS NOT NULL", "since IS NOT NULL AND late IS NOT NULL"
     for name, columns, where in (
         ("missing", period, missing),
