@@ -123,7 +123,10 @@ class Missing(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 class MissingRun(msgspec.Struct, gc=False, omit_defaults=True):
-    """Periods of a dataset that are missing one after another for the same reason, the first `since` when."""
+    """Periods of a dataset that are missing one after another for the same reason, the first `since` when.
+
+    Where they are snapshots, `end_date` is the moment of the last.
+    """
 
     dataset: Dataset
     start_date: Moment
@@ -132,6 +135,7 @@ class MissingRun(msgspec.Struct, gc=False, omit_defaults=True):
     reason: Reason
     since: Moment
     note: str | None = None
+    are_snapshots: bool = False
 
 
 class MissingPage(msgspec.Struct):

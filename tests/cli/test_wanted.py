@@ -251,6 +251,12 @@ def test_periods_are_told_as_people_say_them(
     assert (period_text(of.start_date, of.end_date), count_text(periods, of)) == (text, count)
 
 
+def test_several_snapshots_are_told_up_to_the_last_of_them() -> None:
+    of = Period(time_of("2021-01-01"), time_of("2021-01-08"))
+    assert period_text(of.start_date, of.end_date, are_snapshots=True) == "2021-01-01..2021-01-08"
+    assert count_text(3, of, are_snapshots=True) == "3 snapshots"
+
+
 def test_a_lag_is_told_in_words() -> None:
     lags = {"0 seconds": 0.2, "1 second": 1, "90 seconds": 90, "36 hours": 36 * 3600, "3 days": 86400 * 3.5}
     assert {text: lasting(seconds) for text, seconds in lags.items()} == {text: text for text in lags}

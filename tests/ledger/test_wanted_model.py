@@ -374,6 +374,7 @@ def _check_runs(periods: MissingPage, runs: MissingPage) -> None:
         of = [next(coming) for _ in range(run.periods)]
         assert (of[0].start_date, of[0].since, of[0].note) == (run.start_date, run.since, run.note)
         assert of[-1].end_date == run.end_date
+        assert {one.start_date == one.end_date for one in of} == {run.are_snapshots}
         assert {(one.reason, one.note) for one in of} == {(run.reason, run.note)}
     assert next(coming, None) is None
 

@@ -152,9 +152,11 @@ def _write(found: list[MissingRun] | list[Missing], runs: bool, why: bool) -> No
 def _row(one: MissingRun | Missing, why: bool) -> list[Any]:
     for_people = is_for_people()
     start, end = one.start_date, one.end_date
-    row = [one.dataset, period_text(start, end)] if for_people else [one.dataset, start, end]
+    are_snapshots = start == end if isinstance(one, Missing) else one.are_snapshots
+    row = [one.dataset, period_text(start, end, are_snapshots)] if for_people else [one.dataset, start, end]
     if isinstance(one, MissingRun):
-        row.append(count_text(one.periods, Period(start, end)) if for_people else one.periods)
+        said = count_text(one.periods, Period(start, end), are_snapshots)
+        row.append(said if for_people else one.periods)
     if not why:
         return row
     row += [one.reason if one.note is None else f'{one.reason}, "{one.note}"', one.since]

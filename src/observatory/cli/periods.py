@@ -9,21 +9,26 @@ DAY = timedelta(days=1)
 UNITS = {"year": 365 * 86400, "month": 30 * 86400, "day": 86400, "hour": 3600, "minute": 60, "second": 1}
 
 
-def period_text(start: datetime, end: datetime) -> str:
-    """Returns a period with its last day where it is made of days, else with the first moment behind it."""
+def period_text(start: datetime, end: datetime, are_snapshots: bool = False) -> str:
+    """Returns a period with its last day where it is made of days, else with the first moment behind it.
+
+    Of several snapshots, the last is at its end.
+    """
     if start == end:
         return moment_text(start)
+    if are_snapshots:
+        return f"{moment_text(start)}..{moment_text(end)}"
     if begun(start, "day") == start and begun(end, "day") == end:
         last = end - DAY
         return moment_text(start) if last == start else f"{moment_text(start)}..{moment_text(last)}"
     return f"{moment_text(start)}..{moment_text(end)}"
 
 
-def count_text(periods: int, run: Period) -> str:
+def count_text(periods: int, run: Period, are_snapshots: bool = False) -> str:
     """Returns how many periods make up a run, and of what length where that is plain, as `42 days`."""
     start, end = run.start_date, run.end_date
     length, months = end - start, (end.year - start.year) * 12 + end.month - start.month
-    if run.is_instant or not length:
+    if are_snapshots or run.is_instant:
         return counted(periods, "snapshot")
     if length == periods * DAY:
         return counted(periods, "day")

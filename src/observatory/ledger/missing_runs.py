@@ -84,6 +84,7 @@ async def _told(tx: Transaction, runs: Sequence[Run]) -> list[MissingRun]:
             cast(Reason, run.first.reason),
             run.first.since,
             run.first.note,
+            run.first.start == run.first.end,
         )
         for run in runs
     ]

@@ -177,7 +177,16 @@ def _touches(period: Period, span: Period | None) -> bool:
 
 def _told(dataset: Dataset, run: Run) -> MissingRun:
     first, reason = run.first, cast(Reason, run.first.reason)
-    return MissingRun(dataset, first.start, run.last.end, run.periods, reason, first.since, first.note)
+    return MissingRun(
+        dataset,
+        first.start,
+        run.last.end,
+        run.periods,
+        reason,
+        first.since,
+        first.note,
+        first.start == first.end,
+    )
 
 
 def _period(dataset: Dataset, gap: Gap) -> Missing:
