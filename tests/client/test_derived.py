@@ -193,3 +193,52 @@ def test_who_refers_to_what_is_to_be_deleted_is_named_only_to_those_who_see_it(
         ann.delete_dataset(empty.id)
     cure = "delete what refers to it first: datasets of another organisation"
     assert getattr(raised.value, "fields") == {"datasets": cure}  # noqa: B009 # of our errors
+
+
+def test_what_is_missing_may_include_what_is_stale_behind_the_rest(
+    api: ObservatoryApi, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    totals, report = more(api, dataset, "totals"), more(api, dataset, "report")
+    sales = [api.post_dataset_release(day(dataset, number)) for number in range(6)]
+    made = [api.post_dataset_release(day(totals, number, one)) for number, one in enumerate(sales)]
+    told = [api.post_dataset_release(day(report, number, one)) for number, one in enumerate(made)]
+    withdraw(api, *sales[1:4])
+
+    assert api.count_missing() == {"withdrawn": 3}
+    assert api.count_missing(stale=True) == {"withdrawn": 3, "stale": 6}
+    assert api.count_missing(reasons=["stale"], dataset_id=report.id) == {"stale": 3}
+    periods = api.get_missing(stale=True)
+    found = [(one.dataset.id, one.start_date, one.reason) for one in periods]
+    days = [DAY_0 + timedelta(number) for number in (1, 2, 3)]
+    stale = [(of.id, at, "stale") for of in (totals, report) for at in days]
+    assert found == [*((dataset.id, at, "withdrawn") for at in days), *stale]
+    assert periods[3].note == f"made from {sales[1].id}"
+    assert periods[3].since == api.get_dataset_release(sales[1].id).modified
+    runs = [(one.dataset.name, one.periods, one.reason) for one in api.get_missing_runs(stale=True)]
+    assert runs == [("books", 3, "withdrawn"), ("totals", 3, "stale"), ("report", 3, "stale")]
+    [run] = api.get_missing_runs(reasons=["stale"], dataset_id=totals.id, start_date=days[1])
+    assert (run.start_date, run.end_date, run.periods) == (days[1], days[2] + timedelta(1), 2)
+    # In whatever pages it is asked for, it is the same.
+    for page in (1, 2, 3, 4):
+        monkeypatch.setattr("observatory.client.wanted.PAGE", page)
+        assert api.get_missing(stale=True) == periods
+        assert [
+            (one.dataset.name, one.periods, one.reason) for one in api.get_missing_runs(stale=True)
+        ] == runs
+    # What is made again is stale no longer.
+    api.post_dataset_release(day(dataset, 1))
+    api.put_dataset_release(DatasetRelease(id=made[1].id, state="withdrawn", reason="stale"))
+    assert api.count_missing(stale=True) == {"withdrawn": 3, "stale": 5}
+    assert told[1].id is not None
+
+
+def test_what_is_stale_elsewhere_is_not_told_as_missing(
+    api: ObservatoryApi, dataset: Dataset, theirs: Dataset, restricted: Callable[[Role], ObservatoryApi]
+) -> None:
+    source = api.post_dataset_release(day(dataset, 1))
+    api.post_dataset_release(day(theirs, 1, source))
+    withdraw(api, source)
+    assert api.count_missing(stale=True) == {"withdrawn": 1, "stale": 1}
+    reader = restricted("reader")
+    assert reader.count_missing(stale=True) == {"withdrawn": 1}
+    assert [one.reason for one in reader.get_missing(stale=True)] == ["withdrawn"]

@@ -71,6 +71,9 @@ def missing(
             parser=typed_time, metavar="TIME", help="What was missing of DATASET then, but for claims."
         ),
     ] = None,
+    stale: Annotated[
+        bool, typer.Option("--stale", help="Also what was made from what is withdrawn or revised.")
+    ] = False,
     limit: Most = None,
     output: Output = "table",
 ) -> None:
@@ -87,7 +90,7 @@ def missing(
         raise WrongUsage(f"--reason {wrong[0]}: give one of {', '.join(get_args(Reason))}")
     with opened(context) as api:
         asked = asked_of(api, dataset, workflow, organisation) | {"tag": tag, "reasons": reason or ()}
-        asked |= {"start_date": start, "end_date": end, "as_of": as_of}
+        asked |= {"start_date": start, "end_date": end, "as_of": as_of, "stale": stale}
         listed: Any = api.get_missing_runs if runs else api.get_missing
         found = complete(lambda: listed(limit, **asked))
         counts = _counts(found) if limit is None else api.count_missing(**asked)

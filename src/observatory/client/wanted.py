@@ -75,12 +75,16 @@ class Wanted(Connection):
         start_date: date | None = None,
         end_date: date | None = None,
         as_of: date | None = None,
+        stale: bool = False,
     ) -> list[Missing]:
         """Returns the periods that are missing, each with its reason: of one dataset or of many.
 
-        With `as_of` it is what was missing of one dataset at that time, without claims and failures.
+        With `as_of` it is what was missing of one dataset at that time, without claims and failures; with
+        `stale` also what was made from releases that are not current any more.
         """
-        asked = _asked(dataset_id, workflow_id, organisation_id, tag, reasons, start_date, end_date, as_of)
+        asked = _asked(
+            dataset_id, workflow_id, organisation_id, tag, reasons, start_date, end_date, as_of, stale
+        )
         return self._missing(asked | {"runs": "false"}, limit, lambda page: page.periods)
 
     def get_missing_runs(
@@ -95,12 +99,16 @@ class Wanted(Connection):
         start_date: date | None = None,
         end_date: date | None = None,
         as_of: date | None = None,
+        stale: bool = False,
     ) -> list[MissingRun]:
         """Returns what is missing as runs of periods that follow each other and have the same reason.
 
-        With `as_of` it is what was missing of one dataset at that time, without claims and failures.
+        With `as_of` it is what was missing of one dataset at that time, without claims and failures; with
+        `stale` also what was made from releases that are not current any more.
         """
-        asked = _asked(dataset_id, workflow_id, organisation_id, tag, reasons, start_date, end_date, as_of)
+        asked = _asked(
+            dataset_id, workflow_id, organisation_id, tag, reasons, start_date, end_date, as_of, stale
+        )
         return self._missing(asked | {"runs": "true"}, limit, lambda page: page.runs)
 
     def count_missing(
@@ -114,9 +122,12 @@ class Wanted(Connection):
         start_date: date | None = None,
         end_date: date | None = None,
         as_of: date | None = None,
+        stale: bool = False,
     ) -> dict[Reason, int]:
         """Returns how many periods are missing, by reason; with `as_of`, were at that time of one dataset."""
-        asked = _asked(dataset_id, workflow_id, organisation_id, tag, reasons, start_date, end_date, as_of)
+        asked = _asked(
+            dataset_id, workflow_id, organisation_id, tag, reasons, start_date, end_date, as_of, stale
+        )
         return self._transport.call("GET", PATH, MissingPage, asked=asked | {"limit": 1}).counts
 
     def get_statuses(
@@ -162,8 +173,9 @@ def _asked(
     start_date: date | None,
     end_date: date | None,
     as_of: date | None,
+    stale: bool,
 ) -> dict[str, Any]:
     asked: dict[str, Any] = {"dataset_id": dataset_id, "workflow_id": workflow_id, "tag": tag}
     asked |= {"organisation_id": organisation_id, "reason": list(reasons) or None}
     asked |= {"start_date": time_text("start_date", start_date), "end_date": time_text("end_date", end_date)}
-    return asked | {"as_of": time_text("as_of", as_of)}
+    return asked | {"as_of": time_text("as_of", as_of), "stale": "true" if stale else None}

@@ -167,7 +167,7 @@ def _stale_of_these(sqlite: bool) -> Select[tuple[int]]:
     return select(found.c.release_id).where(among(found.c.release_id, "ids", sqlite)).distinct()
 
 
-def _of_stale(sqlite: bool) -> tuple[CTE, FromClause, FromClause]:
+def of_stale(sqlite: bool) -> tuple[CTE, FromClause, FromClause]:
     """Returns the stale releases, the same joined with their rows, and these."""
     stale, releases = _stale(sqlite), dataset_releases.c
     rows = select(releases.id, releases.dataset_id, releases.start_date, releases.end_date)
@@ -175,7 +175,7 @@ def _of_stale(sqlite: bool) -> tuple[CTE, FromClause, FromClause]:
 
 
 def _stale_periods(sqlite: bool) -> Select[Any]:
-    _, source, found = _of_stale(sqlite)
+    _, source, found = of_stale(sqlite)
     period = (found.c.start_date, found.c.end_date)
     rows = select(*period).select_from(source).where(found.c.dataset_id == bindparam("dataset"))
     return rows.distinct().order_by(*period)
@@ -184,7 +184,7 @@ def _stale_periods(sqlite: bool) -> Select[Any]:
 @cache
 def _page(asked: tuple[str, ...], restricted: bool) -> Statement:
     def rows(sqlite: bool) -> Select[Any]:
-        stale, source, found = _of_stale(sqlite)
+        stale, source, found = of_stale(sqlite)
         listed = func.group_concat if sqlite else func.string_agg
         at_fault = listed(cast(stale.c.input_id, Text), literal_column("','"))
         page = select(stale.c.release_id, at_fault).select_from(

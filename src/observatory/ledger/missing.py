@@ -7,9 +7,10 @@ from typing import Any
 from sqlalchemy import bindparam, case, func, select
 
 from ..errors import Invalid
+from ..intervals import EVER
 from ..records import Dataset, Organisation, Reason, Workflow
 from ..wants import Missing, MissingPage
-from . import catalogue
+from . import catalogue, missing_stale
 from .database import Transaction
 from .holdings import must_exist
 from .missing_rows import (
@@ -30,6 +31,7 @@ from .missing_runs import runs_of
 from .statements import Statement, Values
 from .tables import claims, datasets
 
+STALE = "stale~"  # before a place that is among what is stale
 DETAILS = ("late", "version_label", "published", "size", "digest", "extras", "failures", "retry_at")
 
 
@@ -43,26 +45,49 @@ async def missing(
     page = MissingPage(tx.now, {} if after else await _counts(tx, asked))
     if not (page.counts or after):
         await _must_be_there(tx, asked)
-    last: Place | None
-    if runs:
-        page.runs, last = await runs_of(tx, asked, limit, after)
-    else:
-        page.periods, last = await _periods(tx, asked, limit, after)
+    last = after if after and after.stale else None
+    if last is None and asked.reasons != ("stale",):
+        if runs:
+            page.runs, last = await runs_of(tx, asked, limit, after)
+        else:
+            page.periods, last = await _periods(tx, asked, limit, after)
+    if _includes_stale(asked) and (last is None or last.stale):
+        last = await _go_on_with_stale(tx, page, asked, runs, limit, last)
     page.after = last and said(last)
     return page
 
 
+def _includes_stale(asked: Asked) -> bool:
+    return asked.stale or "stale" in asked.reasons
+
+
+async def _go_on_with_stale(
+    tx: Transaction, page: MissingPage, asked: Asked, runs: bool, limit: int, after: Place | None
+) -> Place | None:
+    """Fills a page up with what is stale, and returns behind which place the next one is, if there is one."""
+    if not (room := limit - len(page.runs) - len(page.periods)):
+        return Place(1, EVER.start_date, EVER.start_date, stale=True)
+    if runs:
+        stale_runs, last = await missing_stale.runs_of(tx, asked, room, after)
+        page.runs += stale_runs
+    else:
+        stale_periods, last = await missing_stale.periods_of(tx, asked, room, after)
+        page.periods += stale_periods
+    return last
+
+
 def said(place: Place) -> str:
     """Returns a place as it is told."""
-    return f"{place.dataset}~{place.start.isoformat()}~{place.end.isoformat()}"
+    after = f"{place.dataset}~{place.start.isoformat()}~{place.end.isoformat()}"
+    return f"{STALE}{after}" if place.stale else after
 
 
 def place(told: str) -> Place:
     """Returns the place that was told; raises Invalid where it is none."""
     try:
-        dataset, start, end = told.split("~")
-        moments = [datetime.fromisoformat(moment).astimezone(UTC) for moment in (start, end)]
-        found = Place(int(dataset), *moments)
+        dataset, *ends = told.removeprefix(STALE).split("~")
+        start, end = (datetime.fromisoformat(moment).astimezone(UTC) for moment in ends)
+        found = Place(int(dataset), start, end, told.startswith(STALE))
     except (ValueError, OverflowError):
         found = None
     if found is None or not 0 < found.dataset < 2**63:
@@ -84,7 +109,10 @@ async def _must_be_there(tx: Transaction, asked: Asked) -> None:
 async def _counts(tx: Transaction, asked: Asked) -> dict[Reason, int]:
     shape = shape_of(tx, asked)._replace(reasons=asked.reasons)
     rows = await tx.rows(_counting(shape), values_of(tx, asked))
-    return {reason: periods for reason, periods in rows}  # noqa: C416 # a row is a sequence of any length
+    counts: dict[Reason, int] = {reason: periods for reason, periods in rows}  # noqa: C416 # a row has any length
+    if _includes_stale(asked) and (stale := await missing_stale.count(tx, asked)):
+        counts["stale"] = stale
+    return counts
 
 
 async def _periods(

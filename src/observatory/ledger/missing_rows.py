@@ -44,14 +44,16 @@ class Asked(NamedTuple):
     tag: str | None = None
     span: Period | None = None
     reasons: tuple[Reason, ...] = ()
+    stale: bool = False  # also what is to be made again
 
 
 class Place(NamedTuple):
-    """The last period of a page: the next one begins behind it."""
+    """The last period of a page: the next one begins behind it. What is stale is behind all else."""
 
     dataset: int
     start: datetime
     end: datetime
+    stale: bool = False
 
 
 class Shape(NamedTuple):

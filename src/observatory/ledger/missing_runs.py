@@ -43,7 +43,7 @@ async def runs_of(
         found += [run for run in done if _is_asked(run, asked)]
         growing = growing[-1:]
     page = found[:limit]
-    return await _told(tx, page), page[-1].last.place if len(found) > limit else None
+    return await as_told(tx, page), page[-1].last.place if len(found) > limit else None
 
 
 def grow(runs: list[Run], told: Iterable[Spot], is_whole: bool) -> None:
@@ -70,9 +70,10 @@ def _is_asked(run: Run, asked: Asked) -> bool:
     return reason in asked.reasons if asked.reasons else reason != AHEAD
 
 
-async def _told(tx: Transaction, runs: Sequence[Run]) -> list[MissingRun]:
+async def as_told(tx: Transaction, runs: Sequence[Run]) -> list[MissingRun]:
+    """Returns runs as they are told, with the rows counted that were not read."""
     datasets = await named(tx, {run.first.dataset for run in runs}) if runs else {}
-    partial = [(*run.first.place, *run.last.place[1:]) for run in runs if run.has_others]
+    partial = [(*run.first[:3], *run.last[1:3]) for run in runs if run.has_others]
     rows = await tx.rows(COUNTED, {"places": given(partial)}) if partial else []
     counts = iter([periods for _, periods in sorted(tuple(row) for row in rows)])
     return [

@@ -53,6 +53,8 @@ async def missing(
     """
     if as_of > tx.now:
         raise Invalid("nobody knows what will be missing", {"as_of": "must not be in the future"})
+    if asked.stale:
+        raise Invalid("nobody knows what was stale", {"stale": "cannot be asked for with as_of"})
     if asked.dataset_id is None or asked[1:4] != (None, None, None):
         cure = "is required with as_of, and no workflow, organisation or tag"
         raise Invalid("as_of asks what was missing of one dataset", {"dataset_id": cure})

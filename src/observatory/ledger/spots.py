@@ -93,7 +93,11 @@ async def edges(tx: Transaction, asked: Asked, size: int, after: Place | None) -
     known = {spot.place: spot for spot in found}
     near: list[Spot] = []
     for statement, places in _unknown(sorted(known.values()), after):
-        rows = await tx.rows(statement, {"places": given(places), "now": tx.now}) if places else []
+        rows = (
+            await tx.rows(statement, {"places": given(place[:3] for place in places), "now": tx.now})
+            if places
+            else []
+        )
         near += [Spot(*row) for row in rows]
     known |= {spot.place: spot for spot in near if after is None or spot.place > after}
     return sorted(known.values()), is_last

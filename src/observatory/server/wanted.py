@@ -30,6 +30,9 @@ WasMissing = Annotated[
     QueryParameter(description="What was missing of one dataset at this time; without claims and failures."),
 ]
 Reasons = Annotated[list[Reason] | None, QueryParameter(description="Only what is missing for these.")]
+Stale = Annotated[
+    bool, QueryParameter(description="Also what was made from what is another now, behind the rest.")
+]
 Stands = Annotated[Status | None, QueryParameter(name="status", description="Only those that stand so.")]
 
 
@@ -78,6 +81,7 @@ def routes(database: Database) -> Router:
         reason: Reasons = None,
         start_date: Since = None,
         end_date: Until = None,
+        stale: Stale = False,
         runs: Runs = True,
         limit: Limit = 100,
         after: Place = None,
@@ -85,7 +89,7 @@ def routes(database: Database) -> Router:
     ) -> Response[MissingPage]:
         within = span(start_date, end_date)
         asked = missing_rows.Asked(
-            dataset_id, workflow_id, organisation_id, tag, within, tuple(sorted(set(reason or ())))
+            dataset_id, workflow_id, organisation_id, tag, within, tuple(sorted(set(reason or ()))), stale
         )
         behind = None if after is None else missing.place(after)
         if as_of is None:
