@@ -11,6 +11,7 @@ import io
 import os
 import pty
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -251,6 +252,18 @@ def test_decisions_are_numbered_and_have_their_parts() -> None:
         text = page.read_text()
         assert re.match(rf"# {int(page.name[:4])}\. ", text), page.name
         assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Context", "Decision", "Consequences"], page
+
+
+def test_pictures_are_as_they_are_drawn_and_are_told_in_words_too() -> None:
+    folder = ROOT / "docs" / "explanation"
+    drawn = runpy.run_path(str(folder / "pictures.py"))
+    shown = re.findall(r"!\[([^\]]*)\]\((\w+)\.svg\)", (folder / "missing.md").read_text())
+
+    assert {path.stem: path.read_text() for path in folder.glob("*.svg")} == {
+        name: drawn["svg"](picture) for name, picture in drawn["PICTURES"].items()
+    }
+    assert {name for _, name in shown} == {*drawn["PICTURES"]}
+    assert all(len(told) > 100 for told, _ in shown)
 
 
 # What the code says too.
