@@ -152,7 +152,7 @@ class Wanted(Connection):
         after: str | None = None
         while True:
             size = PAGE if limit is None else min(PAGE, limit + 1 - len(found))
-            place = {"limit": size, "after": after}
+            place = {"limit": size, "after": after, "counts": "false"}
             page = self._transport.call("GET", PATH, MissingPage, asked=asked | place)
             found += listed(page)
             after = page.after

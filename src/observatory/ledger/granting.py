@@ -17,6 +17,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    func,
     insert,
     literal_column,
     or_,
@@ -44,7 +45,11 @@ MICROSECOND, NOTHING = timedelta(microseconds=1), timedelta()
 # In the order of the fields of ToLoad.
 FACTS = ("start_date", "end_date", "version_label", "published", "size", "digest", "extras")
 TO_LOAD = [*(wanted.c[name] for name in FACTS), why().label("why"), wanted.c.failures, wanted.c.error]
-HELD = and_(wanted.c.claim_id == bindparam("claim"), wanted.c.claimed_until.is_not(None))
+# Said so that only the index of the claims serves it, and not one of all that is claimed.
+HELD = and_(
+    wanted.c.claim_id == bindparam("claim"),
+    func.coalesce(wanted.c.claimed_until.is_not(None), literal_column("false")),
+)
 
 
 def of_given(given: FromClause) -> ColumnElement[bool]:

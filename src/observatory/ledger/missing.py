@@ -36,15 +36,14 @@ DETAILS = ("late", "version_label", "published", "size", "digest", "extras", "fa
 
 
 async def missing(
-    tx: Transaction, asked: Asked, runs: bool, limit: int, after: Place | None = None
+    tx: Transaction, asked: Asked, runs: bool, limit: int, after: Place | None = None, counts: bool = True
 ) -> MissingPage:
     """Returns a page of what is missing: runs of periods, or single ones; the first page with the counts.
 
-    The transaction is to be of one moment. Raises NotFound where what is asked about does not exist.
+    To count takes longer than to list, where much is missing. The transaction is to be of one moment. Raises
+    NotFound where what is asked about does not exist.
     """
-    page = MissingPage(tx.now, {} if after else await _counts(tx, asked))
-    if not (page.counts or after):
-        await _must_be_there(tx, asked)
+    page = MissingPage(tx.now, await _counts(tx, asked) if counts and not after else {})
     last = after if after and after.stale else None
     if last is None and asked.reasons != ("stale",):
         if runs:
@@ -54,6 +53,8 @@ async def missing(
     if _includes_stale(asked) and (last is None or last.stale):
         last = await _go_on_with_stale(tx, page, asked, runs, limit, last)
     page.after = last and said(last)
+    if not (page.runs or page.periods or after):
+        await _must_be_there(tx, asked)
     return page
 
 

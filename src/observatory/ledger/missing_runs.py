@@ -13,6 +13,7 @@ from .neighbours import COUNTED, given
 from .spots import AHEAD, Spot
 
 CHUNK = 2000  # rows that are read at a time, at least, where not every run is asked for
+FEWEST = 4  # rows in which there is a whole run and the beginning of the next, whatever they are
 
 
 class Run(NamedTuple):
@@ -31,7 +32,8 @@ async def runs_of(
     # In a span few rows are expected, and those of runs that begin before it would have to be looked for.
     is_whole = asked.span is not None
     read = spots.all_of if is_whole else spots.edges
-    size = max(2 * limit + 2, CHUNK if asked.reasons else 0)
+    # Of scattered rows each is a run; where they are more, what is left is read with the next ones.
+    size = max(limit + 2, CHUNK if asked.reasons else FEWEST)
     found: list[Run] = []
     growing: list[Run] = []
     place, is_last = after, False

@@ -33,6 +33,9 @@ Reasons = Annotated[list[Reason] | None, QueryParameter(description="Only what i
 Stale = Annotated[
     bool, QueryParameter(description="Also what was made from what is another now, behind the rest.")
 ]
+Counts = Annotated[
+    bool, QueryParameter(description="With how many are missing for each reason, on the first page.")
+]
 Stands = Annotated[Status | None, QueryParameter(name="status", description="Only those that stand so.")]
 
 
@@ -83,6 +86,7 @@ def routes(database: Database) -> Router:
         end_date: Until = None,
         stale: Stale = False,
         runs: Runs = True,
+        counts: Counts = True,
         limit: Limit = 100,
         after: Place = None,
         as_of: WasMissing = None,
@@ -93,7 +97,7 @@ def routes(database: Database) -> Router:
         )
         behind = None if after is None else missing.place(after)
         if as_of is None:
-            found = await database.scan(request.caller, missing.missing, asked, runs, limit, behind)
+            found = await database.scan(request.caller, missing.missing, asked, runs, limit, behind, counts)
         else:
             work = missing_then.missing
             found = await database.scan(request.caller, work, asked, as_of, runs, limit, behind)

@@ -119,7 +119,7 @@ def create_wanted() -> None:
         ("claimed", ["dataset_id", "claimed_until"], "claimed_until IS NOT NULL"),
         ("edge", period, "edge IS NOT NULL"),
         ("free", period, "since IS NOT NULL AND claimed_until IS NULL"),
-        ("tried", period, "claimed_until IS NOT NULL OR failures > 0"),
+        ("tried", period, "(claimed_until IS NOT NULL OR failures > 0) IS TRUE"),
     ):
         op.create_index(
             f"ix_wanted_{name}",
