@@ -106,9 +106,10 @@ def test_what_nothing_refers_to_is_removed(observatory: Type, api: ObservatoryAp
         (["datasets", "list", "--limit", "-1"], "--limit"),
         (
             ["datasets", "list", "--colour", "red"],
-            "No such option: --colour See `observatory datasets list --help`",
+            "No such option: --colour. See `observatory datasets list --help`.",
         ),
-        (["datasts"], "Did you mean 'datasets'"),
+        (["datasts"], "'database'? See `observatory --help`."),
+        (["status", "--status", "lat"], "Invalid value for '--status': 'lat' is not one of"),
         (["datasets", "get"], "Missing argument 'DATASET'. See `observatory datasets get --help`."),
     ],
 )

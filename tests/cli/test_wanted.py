@@ -113,6 +113,8 @@ def test_a_source_is_probed(observatory: Type, dataset: Dataset, tmp_path: Path,
     assert "new\t0\n" in observatory("probe", BOOKS, "--offers", str(file)).out
 
     first, second = observatory("offers", BOOKS).out.splitlines()[1:]
+    cut = observatory("offers", BOOKS, "--limit", "1").err
+    assert cut == "note: there are more offers than the limit of 1: leave it out for all of them\n"
     assert first.startswith("2021-01-01\t2021-02-01\tv1\t\t120\t\t")
     assert second.startswith("2021-02-01\t2021-03-01\tv2\t\t\t\t")
     missing = observatory("missing", BOOKS, "--no-why")
@@ -170,7 +172,7 @@ def test_the_status_of_datasets_is_told(
     told = dict(zip(heading, line, strict=True))
     assert (told["dataset"], told["status"], told["late_since"]) == ("books (1)", "late", "2021-01-02")
     assert (told["newest"], told["lag"], told["probe"]) == ("", "", "failed: a login page")
-    assert (said.code, said.err) == (3, "of 1 datasets, 1 late\n")
+    assert (said.code, said.err) == (3, "of 1 dataset, 1 late\n")
     assert "\x1b[31mlate" in seen(server_url, "status")
 
     for day in steps(Period(time_of("2021-01-01"), time_of("2021-01-03")), "day"):

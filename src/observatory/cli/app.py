@@ -136,7 +136,10 @@ def _tell_usage(error: typer.TyperException) -> None:
     elif context is None:
         _tell(said)
     else:
-        _tell(f"{' '.join(said.split())} See `{context.command_path} --help`.")
+        # Not all of its messages end as sentences do, and some tell what kind of error Python had.
+        why = " ".join(said.split()).replace(" Value error, ", " ")
+        stop = "" if why.endswith((".", "?")) else "."
+        _tell(f"{why}{stop} See `{context.command_path} --help`.")
 
 
 def _tell(why: str) -> None:

@@ -11,6 +11,7 @@ from ..leases import GivenBack, Order, Return
 from ..records import Claim, Dataset, Reason
 from .book import opened
 from .keys import WrongUsage, id_of
+from .periods import counted
 from .releases import Which
 from .resources import complete
 from .show import moment_text
@@ -65,7 +66,10 @@ def claim(
         print("nothing is missing that nobody holds", file=sys.stderr)
     else:
         made = granted.claim
-        print(f"claim {made.id}: {made.periods} periods until {moment_text(made.until)}", file=sys.stderr)
+        print(
+            f"claim {made.id}: {counted(made.periods, 'period')} until {moment_text(made.until)}",
+            file=sys.stderr,
+        )
 
 
 def give_back(
@@ -132,5 +136,5 @@ def renew(context: typer.Context, number: Number, seconds: Seconds = 900, output
         write_json(renewed)
         return
     write_table(["start_date", "end_date"], [[p.start_date, p.end_date] for p in renewed.releases])
-    held = f"holds {len(renewed.releases)} of its {renewed.claim.periods} periods"
+    held = f"holds {len(renewed.releases)} of its {counted(renewed.claim.periods, 'period')}"
     print(f"{held} until {moment_text(renewed.claim.until)}", file=sys.stderr)

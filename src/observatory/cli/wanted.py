@@ -12,7 +12,7 @@ from .book import opened
 from .keys import WrongUsage, id_of
 from .missing import SOMETHING_IS_MISSING, Most, Tag, WhichOrganisation, WhichWorkflow, asked_of
 from .offering import offers_of
-from .periods import lasting
+from .periods import counted, lasting
 from .releases import Which
 from .resources import complete
 from .source_text import source_text
@@ -94,7 +94,7 @@ def status(
     bad = {one: sum(of.status == one for of in found) for one in ("late", "incomplete")}
     if any(bad.values()):
         said = " and ".join(f"{number} {one}" for one, number in bad.items() if number)
-        print(f"of {len(found)} datasets, {said}", file=sys.stderr)
+        print(f"of {counted(len(found), 'dataset')}, {said}", file=sys.stderr)
         raise typer.Exit(SOMETHING_IS_MISSING)
 
 

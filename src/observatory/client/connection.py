@@ -98,7 +98,8 @@ class Connection:
             if after is None or (limit is not None and len(found) > limit):
                 break
         if limit is not None and len(found) > limit:
-            said = f"there are more {path} than the limit of {limit}: leave it out for all of them"
+            what = path.rpartition("/")[2]
+            said = f"there are more {what} than the limit of {limit}: leave it out for all of them"
             warnings.warn(said, ListWasCut, stacklevel=4)
         return found[:limit]
 
