@@ -30,6 +30,11 @@ def test_the_exit_codes_are_in_the_help(anywhere: Type) -> None:
     assert anywhere("--version").out == f"observatory {version('observatory-ledger')}\n"
 
 
+def test_what_is_done_to_missing_periods_and_releases_has_commands_of_its_own(anywhere: Type) -> None:
+    for name in ("missing", "status", "probe", "claim", "give-back", "withdraw", "revise", "adopt"):
+        assert anywhere(name, "--help").out.startswith(f"Usage: observatory {name} ")
+
+
 def test_the_commands_start_without_what_only_the_server_needs() -> None:
     said = "import sys, observatory.cli.app; print(*{m.split('.')[0] for m in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True).stdout
