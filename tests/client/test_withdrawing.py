@@ -7,6 +7,7 @@ import pytest
 from observatory import Dataset, ObservatoryApi
 from observatory.errors import Invalid
 from observatory.intervals import Period
+from observatory.ledger import withdrawing
 
 from .test_releases import DAY_0, release
 
@@ -35,3 +36,24 @@ def test_nothing_is_withdrawn_without_a_period_and_a_reason(api: ObservatoryApi,
         api.withdraw_releases(dataset.id, DAY_0 + timedelta(1), DAY_0, "bad")
     with pytest.raises(Invalid):
         api.withdraw_releases(dataset.id, DAY_0, DAY_0 + timedelta(1), "")
+
+
+def test_a_withdrawal_that_is_sent_again_is_answered_as_the_first_time(
+    api: ObservatoryApi, dataset: Dataset
+) -> None:
+    made = api.post_dataset_releases([release(dataset, n, n + 1) for n in range(3)])
+    asked = (dataset.id, DAY_0, DAY_0 + timedelta(2), "bad file")
+    found = api.withdraw_releases(*asked, token="once")
+    assert [one.id for one in found] == [one.id for one in made[:2]]
+    assert api.withdraw_releases(*asked, token="once") == found
+
+
+def test_more_than_can_be_withdrawn_at_once_are_refused(
+    api: ObservatoryApi, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.post_dataset_releases([release(dataset, n, n + 1) for n in range(3)])
+    monkeypatch.setattr(withdrawing, "BATCH", 2)
+    with pytest.raises(Invalid, match="more than 2 releases: withdraw those of a part"):
+        api.withdraw_releases(dataset.id, DAY_0, DAY_0 + timedelta(3), "bad file")
+    assert api.count_missing() == {}
+    assert len(api.withdraw_releases(dataset.id, DAY_0, DAY_0 + timedelta(2), "bad file")) == 2

@@ -47,7 +47,7 @@ class Wanted(Connection):
         return self._transport.call("POST", path, Probed, body=body, token=token)
 
     def withdraw_releases(
-        self, dataset_id: int, start_date: date, end_date: date, reason: str
+        self, dataset_id: int, start_date: date, end_date: date, reason: str, *, token: str | None = None
     ) -> list[DatasetRelease]:
         """Withdraws the releases that lie within a period, all or none, and returns those that it withdrew.
 
@@ -56,7 +56,7 @@ class Wanted(Connection):
         span = period(Period(start_date, end_date))  # type: ignore[arg-type] # dates become times
         body = Withdrawal(span.start_date, span.end_date, reason)
         path = f"{Dataset.path}/{number(dataset_id)}/withdrawals"
-        return self._transport.call("POST", path, list[DatasetRelease], body=body)
+        return self._transport.call("POST", path, list[DatasetRelease], body=body, token=token)
 
     def get_offers(self, dataset_id: int, limit: int | None = None) -> list[Offered]:
         """Returns what the source of a dataset offers or once offered, by period."""

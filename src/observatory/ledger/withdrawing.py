@@ -39,6 +39,11 @@ def _withdraw(sqlite: bool) -> Update:
 
 
 WITHDRAW = Statement(_withdraw(sqlite=False), _withdraw(sqlite=True))
+_ORDER = (table.c.start_date, table.c.end_date)
+THESE = Statement(
+    RELEASES.where(among(table.c.id, "ids", sqlite=False)).order_by(*_ORDER),
+    RELEASES.where(among(table.c.id, "ids", sqlite=True)).order_by(*_ORDER),
+)
 
 
 async def withdraw(tx: Transaction, dataset_id: int, told: Withdrawal) -> list[DatasetRelease]:
@@ -73,3 +78,8 @@ async def withdraw(tx: Transaction, dataset_id: int, told: Withdrawal) -> list[D
     await status.refresh(tx, dataset_id, held)
     await journal.write(tx, notes)
     return await inputs.shown(tx, after)
+
+
+async def withdrawn(tx: Transaction, ids: list[int]) -> list[DatasetRelease]:
+    """Returns releases that were withdrawn, as they are now, in order."""
+    return await inputs.shown(tx, await read(tx, THESE, {"ids": ids}))

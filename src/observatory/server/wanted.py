@@ -61,8 +61,9 @@ def routes(database: Database) -> Router:
         opt={"right": "record", "body": Withdrawal},
     )
     async def withdraw(id: PathId, request: Asked) -> Response[list[DatasetRelease]]:
-        told = await request.told(Withdrawal)
-        return json(await database.write(request.caller, withdrawing.withdraw, id, told))
+        told, token = await request.told(Withdrawal), await request.token()
+        work = withdrawing.withdraw
+        return json(await database.write(request.caller, once, token, WITHDRAWN, work, id, told))
 
     @get("/datasets/{id:int}/offers", operation_id="listOffers", summary="List Offers", opt=READ)
     async def offered(
@@ -130,3 +131,4 @@ async def _again(tx: Transaction, noted: Any) -> Probed:
 
 
 PROBED = Reply(msgspec.to_builtins, _again)
+WITHDRAWN = Reply(lambda found: [release.id for release in found], withdrawing.withdrawn)
