@@ -62,8 +62,8 @@ def furnished(url: str) -> list[int]:
         "INSERT INTO keys (created, modified, version, expires, account_id, hash)"
         f" VALUES ({moment}, {moment}, 1, {moment}, 1, 'beef')",
         f"INSERT INTO replies VALUES (1, 't', 'h', NULL, {moment})",
-        f"INSERT INTO wanted (dataset_id, start_date, end_date, due, size, extras, since, failures)"
-        f" VALUES (1, {moment}, {moment}, {moment}, 5, '[1]', {moment}, 2)",
+        f"INSERT INTO wanted (dataset_id, start_date, end_date, due, size, extras, since, edge, failures)"
+        f" VALUES (1, {moment}, {moment}, {moment}, 5, '[1]', {moment}, 3, 2)",
         f"INSERT INTO claims (created, modified, version, holder, until, periods, dataset_id)"
         f" VALUES ({moment}, {moment}, 1, 'etl', {moment}, 1, 1)",
         "INSERT INTO derivations VALUES (2, 1)",
