@@ -3,8 +3,9 @@
     python -m tests.server.claimant URL DATASET FOLDER NAME SEED STALLS
 
 The files in FOLDER are shared by all claimants, who add whole lines to them, also where they are killed:
-`granted` has the period, the claim, from when and until when; `loads`, which is the storage, `returned` and
-`refused` have the period and the claim. STALLS is 1 where the first claim is left to run out.
+`granted` has the period, the claim, from when and until when; `loads`, which is the storage, `returned`,
+`refused` and `late`, where another had recorded it, have the period and the claim. STALLS is 1 where the
+first claim is left to run out.
 """
 
 import os
@@ -77,9 +78,12 @@ class Claimant:
         self.note("loads", release, claim)
         release.extras = {"claim": claim.claim and claim.claim.id}
         try:
-            self.api.post_dataset_release(release, claim=claim.claim)
+            there = self.api.post_dataset_release(release, claim=claim.claim)
         except Conflict:
             self.note("refused", release, claim)
+        else:
+            if there.extras != release.extras:  # it is another's, and was answered as it is
+                self.note("late", release, claim)
 
     def give_back(self, release: DatasetRelease, claim: ClaimedReleases) -> None:
         try:

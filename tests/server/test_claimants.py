@@ -149,12 +149,12 @@ def check(api: ObservatoryApi, dataset: Dataset, folder: Path, periods: int) -> 
     assert api.count_missing(dataset_id=dataset.id) == {}
     assert api.get_coverage(dataset.id).runs == [Period(DAY_0, DAY_0 + periods * DAY)]
 
-    loads, refused = claims(folder, "loads"), claims(folder, "refused")
+    loads, in_vain = claims(folder, "loads"), claims(folder, "refused") + claims(folder, "late")
     winner = {str(one.start_date): int(one.extras["claim"]) for one in recorded}
     assert set(loads.values()) == {1}
     assert winner.items() <= loads.keys()
     # Whoever loaded it in vain had claimed it earlier, and it was taken over.
     assert all(claim < winner[period] for period, claim in loads.keys() - winner.items())
-    assert refused
-    assert all(claim < winner[period] for period, claim in refused)
+    assert in_vain
+    assert all(claim < winner[period] for period, claim in in_vain)
     assert check_grants(folder, claims(folder, "returned")) > 0
