@@ -19,7 +19,7 @@ class Claiming(msgspec.Struct, omit_defaults=True):
     """Who takes up to `limit` of the missing periods of a dataset, for so many seconds.
 
     The `holder` is named in what others are told; by default it is the name of the account. A span asks for
-    periods that touch it, `reasons` for those that are missing for one of these.
+    periods that touch it, `releases` for just these, `reasons` for those that are missing for one of these.
     """
 
     dataset: Dataset
@@ -30,6 +30,7 @@ class Claiming(msgspec.Struct, omit_defaults=True):
     start_date: Moment | None = None
     end_date: Moment | None = None
     reasons: Annotated[list[Reason], Meta(min_length=1, max_length=7)] | None = None
+    releases: Annotated[list[Period], Meta(min_length=1, max_length=BATCH)] | None = None
 
 
 class ToLoad(Offer, gc=False, omit_defaults=True):

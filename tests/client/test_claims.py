@@ -15,7 +15,7 @@ import pytest
 
 from observatory import Conflict, Dataset, DatasetRelease, Invalid, NotFound, ObservatoryApi, Period
 from observatory.client.claims import ClaimedReleases
-from observatory.leases import Return
+from observatory.leases import Claiming, Granted, Return
 from observatory.wants import Offer, Probe, Probed
 
 DAY_0, DAY = datetime(2021, 1, 1, tzinfo=UTC), timedelta(1)
@@ -214,7 +214,6 @@ def test_sixteen_that_race_over_http_are_granted_each_period_once(
 
 def test_a_request_that_is_repeated_takes_no_second_set(api: ObservatoryApi, offering: Offering) -> None:
     dataset = offering(5)
-    from observatory.leases import Claiming, Granted
 
     def ask(token: str) -> Granted:
         body = Claiming(Dataset(id=dataset.id), limit=2)
@@ -223,6 +222,24 @@ def test_a_request_that_is_repeated_takes_no_second_set(api: ObservatoryApi, off
     first, again, other = ask("one"), ask("one"), ask("two")
     assert first == again
     assert (numbers(first.releases), numbers(other.releases)) == ([0, 1], [2, 3])
+
+
+def test_just_the_periods_that_are_named_are_claimed(api: ObservatoryApi, offering: Offering) -> None:
+    dataset = offering(5)
+    days = [DAY_0 + n * DAY for n in range(7)]
+    mine = api.claim(
+        dataset.id, 9, releases=[(days[3], days[4]), Period(days[1], days[2]), (days[1], days[3])]
+    )
+    assert numbers(mine.releases) == [1, 3]
+    # What others hold is not granted, and nothing in its place.
+    assert api.claim(dataset.id, releases=[(days[1], days[2])]) == Granted(None, [])
+    [one] = api.claim_releases(dataset.id, releases=[(days[2].date(), days[3].date())]).releases
+    assert numbers([one]) == [2]
+    assert numbers(api.claim(dataset.id, 9, releases=[(days[5], days[6])], order="newest").releases) == []
+    with pytest.raises(Invalid, match=r"releases\[0\]\.end_date"):
+        api._transport.call(
+            "POST", "claims", Granted, body=Claiming(dataset, releases=[Period(days[1], days[0])])
+        )
 
 
 def test_what_is_given_back_by_its_period_is_the_claims(api: ObservatoryApi, offering: Offering) -> None:

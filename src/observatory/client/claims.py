@@ -17,6 +17,7 @@ from ..rules import normal
 from .connection import Connection, number, time_text
 
 LONGEST_ERROR = 2000  # characters that the book keeps
+Releasing = DatasetRelease | Period | tuple[date, date]
 
 
 class Claims(Connection):
@@ -33,16 +34,19 @@ class Claims(Connection):
         start_date: date | None = None,
         end_date: date | None = None,
         reasons: Iterable[Reason] | None = None,
+        releases: Iterable[Releasing] | None = None,
     ) -> Granted:
         """Takes up to `limit` of the missing periods of a dataset, at most 10,000, for so many seconds.
 
         What others hold, and what failed a short while ago, is passed over. Where nothing is left, the claim
-        in the answer is None. A span asks for periods that touch it, `reasons` for those that are missing for
-        one of these. `holder` is whom others are told about; by default it is the account.
+        in the answer is None. A span asks for periods that touch it, `releases` for just these, `reasons`
+        for those that are missing for one of these. `holder` is whom others are told about; by default it is
+        the account.
         """
         asked = Claiming(Dataset(id=number(dataset_id)), holder, seconds, limit, order)
         asked.start_date, asked.end_date = _moment("start_date", start_date), _moment("end_date", end_date)
         asked.reasons = None if reasons is None else list(reasons)
+        asked.releases = None if releases is None else [_period(one) for one in releases]
         # Named, because a repetition would else take other periods, and nobody would load the first.
         return self._transport.call("POST", Claim.path, Granted, body=asked, token=str(uuid4()))
 
@@ -57,6 +61,7 @@ class Claims(Connection):
         start_date: date | None = None,
         end_date: date | None = None,
         reasons: Iterable[Reason] | None = None,
+        releases: Iterable[Releasing] | None = None,
     ) -> "ClaimedReleases":
         """Takes missing periods, as `claim` does, for the length of a `with` statement.
 
@@ -77,6 +82,7 @@ class Claims(Connection):
             start_date=start_date,
             end_date=end_date,
             reasons=reasons,
+            releases=releases,
         )
         return ClaimedReleases(self, granted, seconds)
 
@@ -102,7 +108,7 @@ class Claims(Connection):
         self,
         claim: "Claimed",
         outcome: Return | None = None,
-        releases: Iterable[DatasetRelease | Period | tuple[date, date]] | None = None,
+        releases: Iterable[Releasing] | None = None,
     ) -> Claim:
         """Ends holding some of the periods of a claim, or all that are left, and says what became of them.
 
@@ -250,7 +256,7 @@ def _moment(name: str, value: date | None) -> datetime | None:
     return None if said is None else datetime.fromisoformat(said)
 
 
-def _period(given: DatasetRelease | Period | tuple[date, date]) -> Period:
+def _period(given: Releasing) -> Period:
     if isinstance(given, Period):
         given = given.start_date, given.end_date
     if isinstance(given, tuple):

@@ -102,6 +102,7 @@ async def claim(tx: Transaction, told: Claiming) -> Granted:
     dataset_id = told.dataset.id
     if not is_given(dataset_id):
         raise Invalid("a claim is on the periods of a dataset", {"dataset.id": "is required"})
+    _normal(told)
     span = _span(told)
     found = await row(tx, LOOK, {"dataset": dataset_id})
     if found is None or not tx.by.sees(found[1]):
@@ -137,11 +138,20 @@ async def _free(tx: Transaction, told: Claiming, span: Period | None, widest: in
     if span:
         asked |= {"reach": reaching(span, widest), "start": span.start_date}
         asked["end"] = span.end_date + (MICROSECOND if span.is_instant else NOTHING)
+    if told.releases is not None:
+        asked["given"] = told.releases
     found: list[Period] = []
     for has_run_out in (False, True):
-        statement = _pick(told.order, span is not None, told.reasons is not None, has_run_out)
+        which = (span is not None, told.reasons is not None, told.releases is not None)
+        statement = _pick(told.order, *which, has_run_out)
         found += [Period(start, end) for start, end in await tx.rows(statement, asked)]
     return sorted(found, reverse=told.order != "oldest")[: told.limit]
+
+
+def _normal(told: Claiming) -> None:
+    """Makes the times of the periods that are asked for UTC; raises Invalid for what is none."""
+    if told.releases is not None:
+        told.releases = [period(one, f"releases[{at}].") for at, one in enumerate(told.releases)]
 
 
 def _span(told: Claiming) -> Period | None:
@@ -151,13 +161,13 @@ def _span(told: Claiming) -> Period | None:
 
 
 @cache
-def _pick(order: Order, in_span: bool, for_reasons: bool, has_run_out: bool) -> Statement:
-    told = (order, in_span, for_reasons, has_run_out)
+def _pick(order: Order, in_span: bool, for_reasons: bool, given: bool, has_run_out: bool) -> Statement:
+    told = (order, in_span, for_reasons, given, has_run_out)
     return Statement(_free_ones(*told, sqlite=False), _free_ones(*told, sqlite=True))
 
 
 def _free_ones(
-    order: Order, in_span: bool, for_reasons: bool, has_run_out: bool, sqlite: bool
+    order: Order, in_span: bool, for_reasons: bool, given: bool, has_run_out: bool, sqlite: bool
 ) -> Select[Any]:
     """Returns what nobody holds: either what no claim is on, or that of claims that ran out.
 
@@ -179,6 +189,8 @@ def _free_ones(
         found = found.where(or_(w.end_date > start, w.start_date >= start))
     if for_reasons:
         found = found.where(among(why(), "reasons", sqlite))
+    if given:
+        found = found.where(of_given(GIVEN_ON_SQLITE if sqlite else GIVEN))
     places = (w.start_date, w.end_date)
     found = found.order_by(*(places if order == "oldest" else (place.desc() for place in places)))
     # What somebody else is taking at this moment is passed over, and not waited for.
