@@ -235,6 +235,12 @@ def test_snapshots_that_are_missing_one_after_another_are_a_run(book: Run) -> No
         snapshot = DatasetRelease(dataset=Dataset(id=dataset), start_date=start, end_date=start)
         await book.write(releases.record, snapshot)
         assert [run.periods for run in (await book.missing()).runs] == [2, 2]
+        # A span of no length is that moment.
+        for at, count in ((instants[3].start_date, 1), (start, 0), (start + DAY, 0)):
+            asked = missing_rows.Asked(dataset_id=dataset, span=Period(at, at))
+            found = [await book.read(missing.missing, asked, runs, 9) for runs in (True, False)]
+            assert [len(page.runs or page.periods) for page in found] == [count, count]
+            assert [sum(page.counts.values()) for page in found] == [count, count]
 
     book(work)
 

@@ -40,8 +40,6 @@ from .rights import must_act
 from .statements import GIVEN, GIVEN_ON_SQLITE, Statement, Values, among
 from .tables import MOMENT, claims, datasets, holdings, wanted, workflows
 
-MICROSECOND, NOTHING = timedelta(microseconds=1), timedelta()
-
 # In the order of the fields of ToLoad.
 FACTS = ("start_date", "end_date", "version_label", "published", "size", "digest", "extras")
 TO_LOAD = [*(wanted.c[name] for name in FACTS), why().label("why"), wanted.c.failures, wanted.c.error]
@@ -137,7 +135,7 @@ async def _free(tx: Transaction, told: Claiming, span: Period | None, widest: in
     asked["reasons"] = list(told.reasons or [])
     if span:
         asked |= {"reach": reaching(span, widest), "start": span.start_date}
-        asked["end"] = span.end_date + (MICROSECOND if span.is_instant else NOTHING)
+        asked["end"] = span.until
     if told.releases is not None:
         asked["given"] = told.releases
     found: list[Period] = []

@@ -1,7 +1,7 @@
 """Releases in their order: by dataset, period and revision; and which of the available ones are missing."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -33,7 +33,6 @@ from .tables import book, datasets, holdings, journal, workflows
 from .tables import dataset_releases as table
 
 ORDER = (table.c.dataset_id, table.c.start_date, table.c.end_date, table.c.revision)
-MICROSECOND, NOTHING = timedelta(microseconds=1), timedelta()
 LONGEST = Statement(select(holdings.c.longest).where(holdings.c.dataset_id == bindparam("dataset")))
 
 
@@ -112,9 +111,7 @@ async def values_of(tx: Transaction, wanted: Wanted) -> Values:
     if wanted.dataset is not None:
         values["dataset"] = wanted.dataset
     if wanted.span:
-        # A span of no length asks for what touches that moment.
-        until = wanted.span.end_date + (MICROSECOND if wanted.span.is_instant else NOTHING)
-        values |= {"since": wanted.span.start_date, "until": until}
+        values |= {"since": wanted.span.start_date, "until": wanted.span.until}
         values["reach"] = await _reach(tx, wanted)
     if wanted.after:
         values |= {f"after_{name}": value for name, value in wanted.after._asdict().items()}

@@ -86,7 +86,7 @@ def values_of(tx: Transaction, asked: Asked) -> Values:
     span = asked.span or EVER
     values: Values = {"now": tx.now, "dataset": asked.dataset_id, "tag": asked.tag}
     values |= {"workflow": asked.workflow_id, "organisation": asked.organisation_id}
-    values |= {"span_start": span.start_date, "span_end": span.end_date}
+    values |= {"span_start": span.start_date, "span_end": span.until}
     return values | {"seen": sorted(tx.by.within("read") or ())}
 
 

@@ -174,7 +174,7 @@ def _touches(period: Period, span: Period | None) -> bool:
     if span is None:
         return True
     is_behind = period.end_date > span.start_date or period.start_date >= span.start_date
-    return period.start_date < span.end_date and is_behind
+    return period.start_date < span.until and is_behind
 
 
 def _told(dataset: Dataset, run: Run) -> MissingRun:
