@@ -28,8 +28,12 @@ from observatory.ledger import upgrade  # noqa: E402
 
 from .codes import Codes  # noqa: E402
 
-# The states of the tasks of a run, by task id.
+# The states of the tasks of a run, by task id, with the number in brackets where it is mapped.
 States = dict[str, str]
+
+
+def named(task: Any) -> str:
+    return f"{task.task_id}[{task.map_index}]" if task.map_index >= 0 else str(task.task_id)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +58,7 @@ def run_dag(airflow_database: None) -> Callable[[DAG], States]:
         bag.bag_dag(dag)
         sync_bag_to_db(bag, "dags-folder", None)
         done: Any = dag.test()
-        return {task.task_id: str(task.state) for task in done.get_task_instances()}
+        return {named(task): str(task.state) for task in done.get_task_instances()}
 
     return run
 
@@ -68,21 +72,17 @@ def run_again(airflow_database: None) -> Callable[[DAG, str], States]:
         from airflow.sdk.definitions.dag import _run_task
         from airflow.utils.session import create_session
 
-        states: States = {}
         cleared = {first} | dag.get_task(first).get_flat_relative_ids(upstream=False)
-        tasks: Any = dag.topological_sort()  # type: ignore[no-untyped-call] # untyped in Airflow
         [done] = DagRun.find(dag_id=dag.dag_id)[-1:]
-        for task in [task for task in tasks if task.task_id in cleared]:
+        tasks: Any = sorted(done.get_task_instances(), key=lambda ti: (ti.task_id != first, ti.map_index))
+        tasks = [ti for ti in tasks if ti.task_id in cleared]
+        for ti in tasks:
             with create_session() as session:
-                ti: Any = done.get_task_instance(task.task_id, session=session)
-                ti.try_number, ti.state = ti.try_number + 1, "scheduled"
-            _run_task(ti=ti, task=task)
-            with create_session() as session:
-                ran: Any = done.get_task_instance(task.task_id, session=session)
-                states[task.task_id] = str(ran.state)
-            if states[task.task_id] != "success":
-                break
-        return states
+                again: Any = session.merge(ti)
+                again.try_number, again.state = again.try_number + 1, "scheduled"
+            _run_task(ti=again, task=dag.get_task(ti.task_id))
+        states = {named(ti): str(ti.state) for ti in done.get_task_instances()}
+        return {named(ti): states[named(ti)] for ti in tasks}
 
     return run
 

@@ -1,31 +1,47 @@
-"""What a run does about what is missing: it tells what the source offers, and claims what it will load.
+"""What a run does about what is missing: it tells what the source offers, and claims what it loads.
 
-A claim is that of a run, and its tasks hold it one after the other, by its number. Nothing here knows how
-many releases a task works on: it holds, and in the end gives back, those that it was given.
+Each release is claimed by the task that loads it, so that no other does too, whatever started it. A task that
+is tried again takes up its release by a claim of its own, so that an earlier try that is not quite dead can
+no longer record.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from hashlib import sha256
 from typing import TypeVar
 
-from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 
 from ..client import ObservatoryApi
 from ..client.claims import HeldClaim, failure, in_one_line
 from ..errors import Conflict, ObservatoryError, Unavailable
 from ..intervals import Period
-from ..records import BATCH, Outcome, Run
+from ..leases import GivenBack, Order, Return
+from ..records import Claim, Outcome, Run
 from ..wants import Missing, Probed
-from .releases import Release, offer_of
+from .releases import Release, offer_of, run_of
 
 log = logging.getLogger(__name__)
 R = TypeVar("R", bound=Release)
 
 # Airflow ends a task that takes too long by an error that is no Exception.
 FAILURES = (Exception, AirflowTaskTimeout)
-LONGEST_RUN = 200  # characters of what a holder is called by, beside the number of the try
+LONGEST_RUN = 150  # characters of what a run is called by in what others are told of who holds a claim
+
+
+class Empty(AirflowSkipException):
+    """Nothing was published for the period of a release: raised by who loads it, with the reason."""
+
+    outcome: GivenBack = "empty"
+
+
+class Unobtainable(AirflowSkipException):
+    """The source no longer has a release: raised by who loads it, with the reason."""
+
+    outcome: GivenBack = "unobtainable"
 
 
 def probe(
@@ -49,87 +65,109 @@ def probe(
         raise
 
 
-def missing_of(api: ObservatoryApi, dataset_id: int, releases: Sequence[R]) -> list[Missing]:
-    """Returns what the book says is missing of these releases, which are in order."""
+def missing_of(api: ObservatoryApi, dataset_id: int, releases: Sequence[Release]) -> list[Missing]:
+    """Returns what the book says is missing of these releases, by period."""
     periods = {release.period for release in releases}
+    if not periods:
+        return []
     found = api.get_missing(dataset_id=dataset_id, start_date=min(one.start_date for one in releases))
     return [one for one in found if Period(one.start_date, one.end_date) in periods]
 
 
-def claim(
-    api: ObservatoryApi, dataset_id: int, releases: Sequence[R], run: Run, attempt: int, seconds: int
-) -> tuple[int | None, list[R]]:
-    """Takes what is missing of these releases and free, and returns the claim, if any, with what it holds.
+def loadable(missing: Sequence[Missing], run: Run, now: datetime) -> list[Missing]:
+    """Returns what a run may load now: what no other run holds, and what did not fail a short while ago."""
 
-    A run that has a claim since an earlier try takes that up again.
-    """
-    for own in api.get_claims(dataset_id=dataset_id, live=True):
-        if own.holder.startswith(_named(run)):
-            held = api.renew_claim(own, seconds).releases
-            break
-    else:
-        holder, first = f"{_named(run)}{attempt}", min(one.start_date for one in releases)
-        granted = api.claim(dataset_id, BATCH, holder=holder, seconds=seconds, start_date=first)
-        if granted.claim is None:
-            return None, []
-        own, held = granted.claim, [Period(one.start_date, one.end_date) for one in granted.releases]
-    mine = [release for release in releases if release.period in set(held)]
-    # What is expected, or was withdrawn, and is not offered: others may know where to get it.
-    if others := set(held) - {release.period for release in mine}:
-        api.give_back_claim(own, releases=others)
-    return (own.id, mine) if mine else (None, [])
+    def is_free(one: Missing) -> bool:
+        is_held = one.claimed_until is not None and not _is_of(run, one)
+        return not is_held and (one.retry_at is None or one.retry_at <= now or _is_of(run, one))
+
+    return [one for one in missing if is_free(one)]
+
+
+def chosen(releases: Sequence[R], missing: Sequence[Missing], order: Order, limit: int) -> list[R]:
+    """Returns the releases that are missing, the oldest or newest first, and no more than the limit."""
+    periods = {Period(one.start_date, one.end_date) for one in missing}
+    found = [release for release in releases if release.period in periods]
+    found.sort(key=lambda release: release.period, reverse=order == "newest")
+    return found[:limit]
 
 
 @contextmanager
-def held(
-    api: ObservatoryApi, dataset_id: int, claim_id: int, releases: Sequence[R], seconds: int
-) -> Iterator[tuple[HeldClaim, list[R]]]:
-    """Keeps a claim for the length of a `with` statement, with those of the releases that it still holds.
+def claimed(
+    api: ObservatoryApi, dataset_id: int, release: Release, context: Context, seconds: int = 900
+) -> Iterator[HeldClaim]:
+    """Claims a release while a `with` statement lasts, which loads and records it; skips the task otherwise.
 
-    The others are in the book by now, or somebody else's to load. Raises AirflowFailException where that is
-    not so, and nobody would load them.
+    Where it fails for the last time, the release is given back with the error; before that it is kept for the
+    next try. What is not recorded in the end is given back too; where Empty or Unobtainable is raised, it is
+    recorded so. Raises AirflowSkipException where the release is not missing, or somebody else loads it.
     """
+    run, attempt = run_of(context), context["ti"].try_number
+    granted = _claim(api, dataset_id, release.period, run, attempt, seconds)
+    with HeldClaim(api, granted, [release.period], seconds) as claim:
+        try:
+            yield claim
+        except (Empty, Unobtainable) as told:
+            api.give_back_claim(granted, Return(told.outcome, reason=in_one_line(str(told))))
+            raise
+        except AirflowSkipException:
+            api.give_back_claim(granted)
+            raise
+        except FAILURES as error:
+            if _is_last(context, error):
+                _give_up(api, granted, error)
+            raise
+        api.give_back_claim(granted)
+
+
+def why_not(missing: Sequence[Missing]) -> str:
+    """Returns who holds what is missing, and when what failed is tried again."""
+    held = sorted({(one.holder, one.claimed_until) for one in missing if one.claimed_until})
+    said = [f"{holder} loads it until {until:%Y-%m-%d %H:%M}" for holder, until in held]
+    failed = [one.retry_at for one in missing if one.retry_at and not one.claimed_until]
+    if failed:
+        said.append(f"{len(failed)} failed, tried again from {min(failed):%Y-%m-%d %H:%M} UTC on")
+    return "; ".join(said) or "it was loaded just now"
+
+
+def _claim(
+    api: ObservatoryApi, dataset_id: int, period: Period, run: Run, attempt: int, seconds: int
+) -> Claim:
+    """Takes a period, also from an earlier try of the same run, and returns the claim."""
+    holder = f"{_named(run)}try {attempt}"
+    for _ in range(2):
+        granted = api.claim(dataset_id, holder=holder, seconds=seconds, releases=[period])
+        if granted.claim is not None:
+            return granted.claim
+        start, end = period.start_date, period.end_date
+        found = api.get_missing(dataset_id=dataset_id, start_date=start, end_date=end)
+        rows = [one for one in found if Period(one.start_date, one.end_date) == period]
+        if not rows:
+            raise AirflowSkipException("it is in the book already")
+        if not (_is_of(run, rows[0]) and attempt > 1 and rows[0].claim_id):
+            raise AirflowSkipException(why_not(rows))
+        # Whoever took it over in between has it, which the next claim tells.
+        with suppress(Conflict):
+            api.give_back_claim(rows[0].claim_id, releases=[period])
+    raise AirflowSkipException("others load it")
+
+
+def _is_last(context: Context, error: BaseException) -> bool:
+    """Tells whether Airflow does not try the task again after this error."""
+    task = context["ti"]
+    return isinstance(error, AirflowFailException) or task.try_number > task.max_tries
+
+
+def _give_up(api: ObservatoryApi, claim: Claim, error: BaseException) -> None:
     try:
-        holding = api.hold(claim_id, seconds)
-    except Conflict as error:
-        log.info("%s", error)
-        holding = HeldClaim(api, None, [], seconds)
-    kept = set(holding.periods)
-    left = [release for release in releases if release.period in kept]
-    if not left:
-        _must_be_done(api, dataset_id, claim_id, releases)
-    with holding as claim:
-        yield claim, left
+        api.give_back_claim(claim, failure(error))
+    except ObservatoryError as unsaid:
+        # What went wrong first is what is raised; the claim then runs out by itself.
+        error.add_note(f"claim {claim.id} could not be given back: {unsaid}")
 
 
-def give_up(
-    api: ObservatoryApi, claim_id: int, releases: Sequence[R], failed: Sequence[R], error: BaseException | str
-) -> None:
-    """Gives back what a claim still holds of the releases: those that failed with the error."""
-    try:
-        kept = set(api.renew_claim(claim_id).releases)
-    except Conflict:
-        return  # others have taken over all of it
-    bad = [release.period for release in failed if release.period in kept]
-    free = [release.period for release in releases if release.period in kept.difference(bad)]
-    if bad:
-        api.give_back_claim(claim_id, failure(error), bad)
-    if free:
-        api.give_back_claim(claim_id, releases=free)
-    log.info("of claim %d, %d gave back as failed, %d as not begun", claim_id, len(bad), len(free))
-
-
-def _must_be_done(api: ObservatoryApi, dataset_id: int, claim_id: int, releases: Sequence[R]) -> None:
-    """Raises AirflowFailException where releases of a claim that is over are missing, and nobody's."""
-    free = (
-        [one for one in missing_of(api, dataset_id, releases) if one.reason != "claimed"] if releases else []
-    )
-    if free:
-        raise AirflowFailException(
-            f"claim {claim_id} is over, and {len(free)} of its releases are missing: clear the run from its "
-            "first task on, which claims them anew"
-        )
-    log.info("Nothing is left to do of claim %d: it is in the book, or others load it", claim_id)
+def _is_of(run: Run, missing: Missing) -> bool:
+    return missing.claimed_until is not None and (missing.holder or "").startswith(_named(run))
 
 
 def _named(run: Run) -> str:
@@ -137,4 +175,4 @@ def _named(run: Run) -> str:
     name = f"{run.dag_id}, run {run.run_id}"
     if len(name) > LONGEST_RUN:
         name = f"{name[: LONGEST_RUN - 9]}~{sha256(name.encode()).hexdigest()[:8]}"
-    return f"{name}, try "
+    return f"{name}, "

@@ -23,11 +23,12 @@ class Download(msgspec.Struct):
     offered_digest: str | None = None
 
 
-def note(folder: Path, file: Path, release: Release, started: datetime) -> None:
+def note(folder: Path, file: Path, release: Release, started: datetime) -> Download:
     """Notes that a file in the folder is whole; written last, it tells that all else is there."""
     name, digest = str(file.relative_to(folder)), _digest(file)
     download = Download(name, digest, release.version_label, started, release.digest)
     _note(folder).write_bytes(msgspec.json.encode(download))
+    return download
 
 
 def noted(folder: Path, release: Release) -> Download | None:

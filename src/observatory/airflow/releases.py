@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from airflow.sdk import Context
 
+from ..client.claims import Claimed, claim_id
 from ..errors import Invalid
 from ..intervals import Period, moment
 from ..records import Dataset, DatasetRelease, Run
@@ -73,8 +74,8 @@ class SnapshotRelease(Release):
         return self.release_date
 
 
-class StreamRelease(Release):
-    """What changed in [start_date, end_date)."""
+class PeriodRelease(Release):
+    """The data of [start_date, end_date)."""
 
     start_date: datetime
     end_date: datetime
@@ -83,6 +84,19 @@ class StreamRelease(Release):
         super().__post_init__()
         if self.start_date > self.end_date:
             raise Invalid("a release ends before it starts", {"end_date": "must not be before start_date"})
+
+
+class PartitionRelease(PeriodRelease):
+    """All the data of [start_date, end_date): a partition of its table."""
+
+
+class StreamRelease(PeriodRelease):
+    """What changed in [start_date, end_date): rows that are new, and rows that replace others.
+
+    `is_first` is set for the first one of a dataset, for sources that give all they have at first.
+    """
+
+    is_first: bool = False
 
 
 def recorded(release: Release, dataset: Dataset, run: Run) -> DatasetRelease:
@@ -116,9 +130,12 @@ def run_of(context: Context) -> Run:
     )
 
 
-def token_of(run: Run) -> str:
-    """Returns how a task names what it records, in each of its attempts: by its DAG, run and mapped index."""
-    said = json.dumps([run.dag_id, run.run_id, run.task_id, run.map_index])
+def token_of(run: Run, claim: Claimed | None = None) -> str:
+    """Returns how a task names what it records, in each of its attempts: by its DAG, run and mapped index.
+
+    By the claim too, if there is one: a task that is cleared may load anew what was withdrawn meanwhile.
+    """
+    said = json.dumps([run.dag_id, run.run_id, run.task_id, run.map_index, claim_id(claim)])
     return f"airflow-{sha256(said.encode()).hexdigest()}"
 
 

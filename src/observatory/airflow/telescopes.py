@@ -1,51 +1,59 @@
-"""Telescopes: workflows that look at a source, claim what the book is missing of it, and load just that."""
+"""Telescopes: workflows that look at a source, and load what the book is missing, a task for each release."""
 
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 from airflow.sdk import Context
 
-from ..client.claims import Claimed, HeldClaim
+from ..client.claims import HeldClaim
 from ..errors import Invalid
-from ..intervals import Period
+from ..leases import Order
 from ..naming import table_name
 from ..records import Dataset
-from ..storage import Source, Storage, open_storage
-from ..wants import Missing, Probed
+from ..storage import Loaded, Source, Storage, open_storage
+from ..wants import Probed
 from . import claims, downloads
-from .releases import Release, SnapshotRelease, run_of
+from .partitions import partition_key
+from .releases import PartitionRelease, Release, SnapshotRelease, StreamRelease, run_of
 from .workflow import Workflow
 
 log = logging.getLogger(__name__)
+R = TypeVar("R", bound=Release)
 SETUP = "find_missing_releases"
+# As many as Airflow maps a task over at most, unless its max_map_length is raised.
+MOST = 1000
 
 
-class SnapshotTelescope(Workflow, ABC):
-    """Keeps a date-sharded table up to date with the snapshots that a source publishes.
+class Telescope(Workflow, ABC, Generic[R]):
+    """Keeps a table up to date with the releases that a source publishes.
 
-    A source is described by `offered` and `fetch`; `verify` and `read` are there to be overridden. All that
-    is offered is told to the book, and the newest `newest` snapshots are kept up with, or all. The dataset is
-    found in the book by its name and, where several have it, by the workflow. In `folder` are downloads while
-    they are needed; in it, relative addresses of services that store in files begin.
+    A source is described by `offered` and `fetch`; `verify` and `read` are there to be overridden. A run
+    tells the book all that is offered, and loads what is missing, by a task for each release: they run side
+    by side, and one that fails stops no other. The newest `newest` releases are kept up with, or all of them;
+    a run loads `per_run` of them at most, the oldest first or the newest as `order` says, and `at_once` at a
+    time; the next run goes on with the others. The dataset is found in the book by its name and, where
+    several have it, by the workflow. In `folder` are downloads while they are needed; in it, relative
+    addresses of services that store in files begin.
 
-    A run claims what is missing before it loads it, so that no other run loads it too, for `claim_seconds`
-    at a time; that is longer than its tasks wait for each other and for their next try. What a task could
-    not do in its last try is given back with its error, and other runs take it up after a pause.
+    A task claims its release before it loads it, so that no other run loads it too, for `claim_seconds` at a
+    time; that is longer than a task waits for its next try. What it could not do in its last try is given
+    back with its error, and other runs take it up after a pause.
 
-    Every task may be repeated: what was downloaded is not downloaded again, a table that was loaded is
-    replaced by the same, a release that was recorded is there already, and what others have taken over since
-    is left to them.
+    Every task may be repeated: what was downloaded is not downloaded again, what was loaded is replaced by
+    the same, a release that was recorded is there already, and what others have taken over since is left to
+    them.
     """
 
     # Whether `offered` tells all that the source has: else nothing is taken to be gone that it does not tell.
     sees_all = True
+    release_type: type[R]
 
     def __init__(
         self,
@@ -55,6 +63,9 @@ class SnapshotTelescope(Workflow, ABC):
         *,
         folder: Path,
         newest: int | None = None,
+        per_run: int = MOST,
+        order: Order = "oldest",
+        at_once: int | None = None,
         claim_seconds: int = 900,
         **workflow: Any,
     ) -> None:
@@ -62,115 +73,85 @@ class SnapshotTelescope(Workflow, ABC):
         self.dataset_name = dataset_name
         self.folder = folder
         self.newest = newest
+        self.per_run = per_run
+        self.order = order
         self.claim_seconds = claim_seconds
-        self._working_on: SnapshotRelease | None = None
         self.add_setup_task(self.find_missing_releases)
-        tasks: list[Callable[..., Any]]
-        tasks = [self.download, self.load, self.add_new_dataset_releases, self.cleanup]
-        # Whom the whole DAG tells of its failures is told of these too.
-        others = self._arguments["default_args"].get("on_failure_callback") or []
-        told = [self.give_up, *(others if isinstance(others, Sequence) else [others])]
-        self.add_task_chain(tasks, on_failure_callback=told)
+        self.add_mapped_task(
+            self.ingest,
+            over=SETUP,
+            outlets=self.assets,
+            map_index_template="{{ task.op_kwargs['name'] }}",
+            max_active_tis_per_dag=at_once,
+        )
 
     @abstractmethod
-    def offered(self) -> list[SnapshotRelease]:
-        """Returns the snapshots that the source has now; raises where it cannot be known."""
+    def offered(self) -> list[R]:
+        """Returns the releases that the source has now; raises where it cannot be known."""
 
     @abstractmethod
-    def fetch(self, release: SnapshotRelease, folder: Path) -> Path:
-        """Downloads a snapshot into an empty folder and returns the file."""
+    def fetch(self, release: R, folder: Path) -> Path:
+        """Downloads a release into an empty folder and returns the file.
 
-    def verify(self, release: SnapshotRelease, file: Path) -> None:
+        Raise Empty or Unobtainable where the source says that there is nothing, or not any more.
+        """
+
+    def verify(self, release: R, file: Path) -> None:
         """Raises where a file is not what the source published; the source says how to tell."""
 
-    def read(self, release: SnapshotRelease, file: Path) -> Source:
+    def read(self, release: R, file: Path) -> Source:
         """Returns the rows of a downloaded file, or the file itself where the storage service can read it."""
         return file
 
-    def find_missing_releases(self, **context: Any) -> bool:
-        """Tells the book what the source offers, and claims what is missing; else the run ends here."""
-        dataset = self.dataset()
-        offered, probed = claims.probe(self.api, dataset.id, self.offered, self.sees_all)
+    def load(self, release: R, source: Source) -> Loaded:
+        """Loads a release into the storage, in place of what is there of it."""
+        return self.storage().load(_table(self.dataset, release), source)
+
+    def find_missing_releases(self, **context: Any) -> list[dict[str, Any]]:
+        """Tells the book what the source offers, and returns what is to be loaded of it, a task for each."""
+        offered, probed = claims.probe(self.api, self.dataset.id, self.offered, self.sees_all)
         newest = offered[-self.newest :] if self.newest else offered
-        _check_tables(dataset, newest)
-        looked = f"{_offers(probed)}, the newest {len(newest)} looked at"
-        missing = claims.missing_of(self.api, dataset.id, newest)
-        if not missing:
-            log.info("%s, nothing is missing", looked)
-            return False
-        run, attempt = run_of(cast(Context, context)), context["ti"].try_number
-        claim, releases = claims.claim(self.api, dataset.id, newest, run, attempt, self.claim_seconds)
-        if claim is None:
-            # Asked again, since others may have claimed it in between.
-            missing = claims.missing_of(self.api, dataset.id, newest)
-            log.info("%s, %d missing, but none to load now: %s", looked, len(missing), _why_not(missing))
-            return False
-        others = (
-            "" if len(releases) == len(missing) else f", {len(releases)} of them to be loaded by this run"
+        self.check_tables(newest)
+        run = run_of(cast(Context, context))
+        missing = claims.missing_of(self.api, self.dataset.id, newest)
+        free = claims.loadable(missing, run, datetime.now(UTC))
+        releases = claims.chosen(newest, free, self.order, self.per_run)
+        log.info(
+            "%s, the newest %d looked at, %s",
+            _offers(probed),
+            len(newest),
+            _to_do(len(missing), len(releases), claims.why_not(missing)),
         )
-        log.info("%s, %d missing%s", looked, len(missing), others)
-        context["ti"].xcom_push(key="releases", value=msgspec.to_builtins(releases))
-        context["ti"].xcom_push(key="claim", value=claim)
-        return True
+        of = len(releases)
+        return [{"name": _name(one), "release": msgspec.to_builtins(one), "of": of} for one in releases]
 
-    def make_release(self, **context: Any) -> list[SnapshotRelease]:
-        """Returns the releases that the run has claimed."""
-        said = context["ti"].xcom_pull(task_ids=SETUP, key="releases")
-        return msgspec.convert(said, list[SnapshotRelease])
+    def make_release(self, **context: Any) -> list[R]:
+        """Returns the releases that the run found missing."""
+        said = context["ti"].xcom_pull(task_ids=SETUP) or []
+        return [msgspec.convert(one["release"], self.release_type) for one in said]
 
-    def download(self, releases: list[SnapshotRelease], **context: Any) -> None:
-        """Downloads and verifies what is not there yet from an earlier attempt."""
-        self._each("downloaded", releases, context, self._download)
+    def ingest(self, name: str, release: dict[str, Any], of: int, **context: Any) -> int:
+        """Claims one release, downloads, loads and records it, and returns its id."""
+        one = msgspec.convert(release, self.release_type)
+        with claims.claimed(
+            self.api, self.dataset.id, one, cast(Context, context), self.claim_seconds
+        ) as claim:
+            self._load(one, claim)
+            [id] = self.add_new_dataset_releases(one, claim, **context)
+        self.cleanup(one)
+        # The numbers are also given apart, for whoever shows them as a bar.
+        numbers = {"what": "loaded", "done": context["ti"].map_index + 1, "total": of}
+        log.info("loaded %s, %s rows (%d of %d)", name, one.row_count, numbers["done"], of, extra=numbers)
+        return id
 
-    def load(self, releases: list[SnapshotRelease], **context: Any) -> None:
-        """Loads each snapshot into its shard."""
-        dataset = self.dataset()
-        storage = self.storage(dataset)
+    def cleanup(self, release: Release | Sequence[Release], **context: Any) -> None:
+        """Removes the downloads of releases that are in the book."""
+        for one in [release] if isinstance(release, Release) else release:
+            downloads.remove(self._folder(one))
 
-        def load_one(release: SnapshotRelease) -> None:
-            download = downloads.noted(self._folder(release), release)
-            if download is None:
-                cure = "clear the task download too"
-                raise Invalid(f"the download of {_day(release)} is not there any more", {"download": cure})
-            file = self._folder(release) / download.file
-            loaded = storage.load(_table(dataset, release), self.read(release, file))
-            release.row_count, release.digest = loaded.row_count, loaded.digest
-            release.ingestion_start, release.ingestion_end = download.ingestion_start, datetime.now(UTC)
-            release.extras = release.extras | {"source_digest": download.digest}
-
-        self._each("loaded", releases, context, load_one)
-
-    def add_new_dataset_releases(
-        self, release: Release | Sequence[Release], claim: Claimed | None = None, **context: Any
-    ) -> list[int]:
-        """Records what the run still holds of its claim, and returns the ids of that.
-
-        What the source has restated becomes the next revision.
-        """
-        releases = [release] if isinstance(release, Release) else release
-        with self._held(releases, context) as (held, left):
-            return super().add_new_dataset_releases(left, held, **context) if left else []
-
-    def cleanup(self, releases: list[SnapshotRelease], **context: Any) -> None:
-        """Gives back what is left of the claim, and removes the downloads that nobody needs any more."""
-        self.api.give_back_claim(_claim(context))
-        missing = claims.missing_of(self.api, self.dataset().id, releases)
-        needed = {Period(one.start_date, one.end_date) for one in missing}
-        for release in releases:
-            if release.period not in needed:
-                downloads.remove(self._folder(release))
-
-    def give_up(self, context: Any) -> None:
-        """Gives back what a task held that failed for good: what it failed at with the error."""
-        with self._connected():
-            releases, error = self.make_release(**context), context.get("exception")
-            failed = releases if self._working_on is None else [self._working_on]
-            if isinstance(error, KeyboardInterrupt):
-                failed = []  # whoever stops a run says nothing against what it loads
-            claims.give_up(self.api, _claim(context), releases, failed, error or "the task failed")
-
+    @cached_property
     def dataset(self) -> Dataset:
-        """Returns the dataset; raises Invalid unless exactly one has the name."""
+        """The dataset that is kept; raises Invalid unless exactly one has the name."""
         found = self.api.get_datasets(workflow_id=self.workflow_id, name=self.dataset_name)
         if len(found) != 1:
             cure = "add it to the book" if not found else "give the id of its workflow"
@@ -179,64 +160,100 @@ class SnapshotTelescope(Workflow, ABC):
 
     def datasets(self) -> list[Dataset]:
         """Returns the one dataset that the telescope loads, whatever else its workflow has."""
-        return [self.dataset()]
+        return [self.dataset]
 
-    def storage(self, dataset: Dataset) -> Storage:
+    def storage(self) -> Storage:
         """Returns the service that stores the dataset."""
-        return open_storage(dataset.service, self.folder)
+        return open_storage(self.dataset.service, self.folder)
 
-    @contextmanager
-    def _held(
-        self, releases: Sequence[Any], context: dict[str, Any]
-    ) -> Iterator[tuple[HeldClaim, list[Any]]]:
-        """Keeps the claim of the run while a task works, with what it still holds of the releases."""
-        self._working_on = None
-        dataset, claim = self.dataset(), _claim(context)
-        with claims.held(self.api, dataset.id, claim, releases, self.claim_seconds) as (held, left):
-            yield held, left
+    def check_tables(self, releases: Sequence[R]) -> None:
+        """Raises Invalid unless each release has a table, or a partition, of its own."""
+        tables = Counter(_table(self.dataset, release) for release in releases)
+        twice = [_name(one) for one in releases if tables[_table(self.dataset, one)] > 1]
+        if twice:
+            cure = (
+                "give the dataset type one as fine as the releases are, such as sharded_hour, or partitioned"
+            )
+            raise Invalid(f"releases of {', '.join(twice)} would overwrite each other", {"table_type": cure})
 
-    def _each(
-        self,
-        what: str,
-        releases: list[SnapshotRelease],
-        context: dict[str, Any],
-        work: Callable[[SnapshotRelease], None],
-    ) -> None:
-        """Does the work for each release that is still the run's, while it is."""
-        with self._held(releases, context) as (held, left):
-            for number, release in enumerate(left, 1):
-                if held.lost:
-                    raise held.lost
-                self._working_on = release
-                work(release)
-                self._working_on = None
-                _log_progress(what, release, number, len(left))
-
-    def _download(self, release: SnapshotRelease) -> None:
+    def _load(self, release: R, claim: HeldClaim) -> None:
+        """Downloads a release, unless an earlier try did, and loads it; notes what is known of it then."""
         folder = self._folder(release)
-        if downloads.noted(folder, release):
-            return
+        if (download := downloads.noted(folder, release)) is None:
+            download = self._download(release, folder)
+        if claim.lost:
+            raise claim.lost
+        loaded = self.load(release, self.read(release, folder / download.file))
+        release.row_count, release.digest = loaded.row_count, loaded.digest
+        release.ingestion_start, release.ingestion_end = download.ingestion_start, datetime.now(UTC)
+        release.extras = release.extras | {"source_digest": download.digest}
+
+    def _download(self, release: R, folder: Path) -> downloads.Download:
         downloads.remove(folder)
         folder.mkdir(parents=True)
         started = datetime.now(UTC)
         file = self.fetch(release, folder)
         self.verify(release, file)
-        downloads.note(folder, file, release, started)
+        return downloads.note(folder, file, release, started)
 
-    def _folder(self, release: SnapshotRelease) -> Path:
-        return self.folder / "downloads" / self.dag_id / f"{release.release_date:%Y%m%dT%H%M%S}"
+    def _folder(self, release: Release) -> Path:
+        times = dict.fromkeys((release.start_date, release.end_date))
+        return self.folder / "downloads" / self.dag_id / "-".join(f"{one:%Y%m%dT%H%M%S}" for one in times)
 
 
-def _table(dataset: Dataset, release: SnapshotRelease) -> str:
+class SnapshotTelescope(Telescope[SnapshotRelease]):
+    """Keeps a table for each of the snapshots that a source publishes: shards by date."""
+
+    release_type = SnapshotRelease
+
+
+class PartitionTelescope(Telescope[PartitionRelease]):
+    """Keeps a table with a partition for each of the periods of which a source publishes the data."""
+
+    release_type = PartitionRelease
+
+
+class StreamTelescope(Telescope[StreamRelease]):
+    """Keeps one table, into which releases bring rows that are new, or replace those with the same `keys`.
+
+    Releases may be loaded in any order, and again: what came with a later one stays. The first release of a
+    dataset says so by `is_first`, for a source that gives all it has at first, and what changed after that.
+    """
+
+    release_type = StreamRelease
+
+    @property
+    @abstractmethod
+    def keys(self) -> Sequence[str]:
+        """The columns by which a row is the same row."""
+
+    def load(self, release: StreamRelease, source: Source) -> Loaded:
+        """Adds the rows of a release to the table, or replaces those that are there."""
+        return self.storage().upsert(_table(self.dataset, release), source, self.keys, release.end_date)
+
+    def check_tables(self, releases: Sequence[StreamRelease]) -> None:
+        """Raises Invalid unless all releases go into one table."""
+        kind = self.dataset.dataset_type.table_type.type_id
+        if kind.partition("_")[0] != "regular":
+            raise Invalid(
+                f"the table of a stream is one, and not {kind}", {"table_type": "give its type regular"}
+            )
+
+    def find_missing_releases(self, **context: Any) -> list[dict[str, Any]]:
+        """Finds what is to be loaded, as other telescopes do, and marks the first release there ever is."""
+        tasks = super().find_missing_releases(**context)
+        if tasks and not self.api.get_coverage(self.dataset.id).runs:
+            min(tasks, key=lambda task: task["release"]["start_date"])["release"]["is_first"] = True
+        return tasks
+
+
+def _table(dataset: Dataset, release: Release) -> str:
     kind = dataset.dataset_type.table_type
-    period = (release.start_date, release.end_date)
-    return table_name(dataset.address, kind.type_id, kind.granularity, *period)
+    return table_name(dataset.address, kind.type_id, kind.granularity, release.start_date, release.end_date)
 
 
-def _claim(context: dict[str, Any]) -> int:
-    """Returns the claim of the run."""
-    said: int = context["ti"].xcom_pull(task_ids=SETUP, key="claim")
-    return said
+def _name(release: Release) -> str:
+    return partition_key(release.period)
 
 
 def _offers(probed: Probed) -> str:
@@ -244,30 +261,11 @@ def _offers(probed: Probed) -> str:
     return f"{probed.offers} releases offered{restated}"
 
 
-def _why_not(missing: Sequence[Missing]) -> str:
-    """Returns who holds what is missing, and when what failed is tried again."""
-    held = sorted({(one.holder, one.claimed_until) for one in missing if one.claimed_until})
-    said = [f"{holder} loads it until {until:%Y-%m-%d %H:%M}" for holder, until in held]
-    failed = [one.retry_at for one in missing if one.retry_at and not one.claimed_until]
-    if failed:
-        said.append(f"{len(failed)} failed, tried again from {min(failed):%Y-%m-%d %H:%M} UTC on")
-    return "; ".join(said) or "it was loaded just now"
-
-
-def _check_tables(dataset: Dataset, releases: Sequence[SnapshotRelease]) -> None:
-    """Raises Invalid unless each release has a table of its own."""
-    tables = Counter(_table(dataset, release) for release in releases)
-    twice = [_day(release) for release in releases if tables[_table(dataset, release)] > 1]
-    if twice:
-        cure = "give the dataset type one that is sharded, as fine as the releases are, such as sharded_hour"
-        raise Invalid(f"releases of {', '.join(twice)} would overwrite each other", {"table_type": cure})
-
-
-def _log_progress(what: str, release: SnapshotRelease, done: int, total: int) -> None:
-    # The numbers are also given apart, for whoever shows them as a bar.
-    numbers = {"what": what, "done": done, "total": total}
-    log.info("%s %s (%d of %d)", what, _day(release), done, total, extra=numbers)
-
-
-def _day(release: SnapshotRelease) -> str:
-    return f"{release.release_date:%Y-%m-%d}"
+def _to_do(missing: int, releases: int, why: str) -> str:
+    """Returns what a run will do about what is missing."""
+    if not missing:
+        return "nothing is missing"
+    if not releases:
+        return f"{missing} missing, but none to load now: {why}"
+    others = "" if releases == missing else f", {releases} of them to be loaded by this run"
+    return f"{missing} missing{others}"

@@ -23,7 +23,7 @@ from itertools import pairwise
 from typing import Any, cast
 
 from airflow.providers.standard.operators.python import PythonOperator, ShortCircuitOperator
-from airflow.sdk import DAG, BaseOperator, Connection, Context, Variable, cross_downstream
+from airflow.sdk import DAG, Asset, BaseOperator, Connection, Context, Variable, XComArg, cross_downstream
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 
 from ..client import ObservatoryApi, make_observatory_api
@@ -34,14 +34,18 @@ from .facts import carried
 from .releases import Release, recorded, run_of, token_of
 
 Step = list[Callable[[DAG], BaseOperator]]
+Goes = bool | list[dict[str, Any]]
 
 
 class Workflow:
     """Tasks in the order they are added, each after the one before, except those in `parallel_tasks`.
 
     `workflow_id` is its id in the book. Variables and connections that are named must be there when
-    `check_dependencies` runs. Whatever else is given goes to the DAG. Making one asks the book nothing, so
-    that a DAG file is read while the book is down.
+    `check_dependencies` runs. Of the `assets`, those of the datasets that are recorded have an event for each
+    release, with its period as partition key; where `partitioned` is false, one event without key, for DAGs
+    that are scheduled on the asset as a whole. Whatever else is given goes to the DAG, whose text is the
+    docstring of the class unless there is a `doc_md`. Making one asks the book nothing, so that a DAG file is
+    read while the book is down.
 
     Each task gets a release of its own, which `make_release` makes anew. The facts that a task sets of it,
     such as `row_count` or `extras`, are carried to the tasks after it and recorded. Nothing else that it sets
@@ -59,14 +63,19 @@ class Workflow:
         retries: int = 3,
         airflow_vars: Sequence[str] = (),
         airflow_conns: Sequence[str] = (),
+        assets: Sequence[Asset] = (),
+        partitioned: bool = True,
         **dag: Any,
     ) -> None:
         self.dag_id = dag_id
         self.workflow_id = workflow_id
         self.airflow_vars = airflow_vars
         self.airflow_conns = airflow_conns
+        self.assets = list(assets)
+        self.partitioned = partitioned
         # Those of the caller come last, so that they win.
         arguments = {"schedule": schedule, "start_date": start_date, "max_active_runs": max_active_runs}
+        arguments["doc_md"] = inspect.cleandoc(type(self).__dict__.get("__doc__") or "") or None
         self._arguments = arguments | dag
         self._arguments["default_args"] = {"retries": retries} | dag.get("default_args", {})
         self._steps: list[Step] = []
@@ -78,19 +87,20 @@ class Workflow:
         """The book, connected to when a task first asks it something."""
         return make_observatory_api()
 
-    def add_setup_task(self, task: Callable[..., bool], **operator: Any) -> None:
+    def add_setup_task(self, task: Callable[..., Goes], **operator: Any) -> None:
         """Adds a task that is called with the context; if it returns False, all tasks after it are skipped.
 
-        Whatever else is given goes to the operator: `task_id`, `op_kwargs`, `retries` and the like.
+        It may return a list for `add_mapped_task`, and all is skipped where that is empty. Whatever else is
+        given goes to the operator: `task_id`, `op_kwargs`, `retries` and the like.
         """
 
-        def run(**context: Any) -> bool:
+        def run(**context: Any) -> Goes:
             with self._connected():
                 return _goes_on(task, context)
 
         self._add(ShortCircuitOperator, run, task, operator)
 
-    def add_setup_task_chain(self, tasks: Iterable[Callable[..., bool]], **operator: Any) -> None:
+    def add_setup_task_chain(self, tasks: Iterable[Callable[..., Goes]], **operator: Any) -> None:
         """Adds setup tasks one after the other."""
         for task in tasks:
             self.add_setup_task(task, **operator)
@@ -104,7 +114,28 @@ class Workflow:
                 with carried(release, cast(Context, context)):
                     return _call(task, context, release)
 
+        if getattr(task, "__func__", None) is type(self).add_new_dataset_releases:
+            operator = {"outlets": self.assets} | operator
         self._add(PythonOperator, run, task, operator)
+
+    def add_mapped_task(self, task: Callable[..., Any], over: str, **operator: Any) -> None:
+        """Adds a task that runs once for each item of the list that the task `over` returned.
+
+        An item is a dictionary of what the task is called with, beside the context. They run side by side, as
+        many as the executor has room for; one that fails stops no other.
+        """
+
+        def run(**context: Any) -> Any:
+            with self._connected():
+                return _call(task, context)
+
+        arguments = _arguments(task, operator)
+
+        def make(dag: DAG) -> BaseOperator:
+            mapped = PythonOperator.partial(python_callable=run, **arguments)
+            return mapped.expand(op_kwargs=XComArg(dag.get_task(over)))  # type: ignore[return-value] # is as good
+
+        self._append(make)
 
     def add_task_chain(self, tasks: Iterable[Callable[..., Any]], **operator: Any) -> None:
         """Adds tasks one after the other."""
@@ -155,7 +186,7 @@ class Workflow:
         )
 
     def check_dependencies(self) -> bool:
-        """Checks that variables, connections and the workflow in the book are there; says what is not."""
+        """Checks that variables, connections, the workflow in the book and its datasets are there."""
         missing = [f"variable {name}" for name in self.airflow_vars if Variable.get(name, None) is None]
         missing += [f"connection {name}" for name in self.airflow_conns if not _has_connection(name)]
         if missing:
@@ -165,6 +196,10 @@ class Workflow:
             )
         if self.workflow_id is not None:
             self.api.get_workflow(self.workflow_id)
+            if not self.datasets():
+                raise AirflowFailException(
+                    f"{self.dag_id} keeps no dataset: add one to workflow {self.workflow_id}"
+                )
         return True
 
     def datasets(self) -> list[Dataset]:
@@ -191,7 +226,7 @@ class Workflow:
             raise Invalid(
                 f"{self.dag_id} has nothing to record", {"workflow_id": "give it a dataset, or skip"}
             )
-        told = self.api.post_dataset_releases(records, token=token_of(run), claim=claim)
+        told = self.api.post_dataset_releases(records, token=token_of(run, claim), claim=claim)
         return [record.id for record in told]
 
     @contextmanager
@@ -202,7 +237,8 @@ class Workflow:
         finally:
             if "api" in self.__dict__:
                 self.api.close()
-                del self.api
+            for kept in ("api", "dataset"):
+                self.__dict__.pop(kept, None)
 
     def _add(
         self,
@@ -211,13 +247,7 @@ class Workflow:
         task: Callable[..., Any],
         operator: dict[str, Any],
     ) -> None:
-        arguments: dict[str, Any] = {
-            "task_id": getattr(task, "__name__", None),
-            "doc_md": inspect.getdoc(task),
-        }
-        arguments |= operator
-        if arguments["task_id"] is None:
-            raise Invalid(f"{task!r} has no name to call its task by", {"task_id": "give it"})
+        arguments = _arguments(task, operator)
         self._append(lambda dag: kind(python_callable=run, **arguments))
 
     def _append(self, make: Callable[[DAG], BaseOperator]) -> None:
@@ -231,9 +261,17 @@ class Workflow:
             self._steps.append([make])
 
 
-def _goes_on(task: Callable[..., bool], context: dict[str, Any]) -> bool:
+def _arguments(task: Callable[..., Any], operator: dict[str, Any]) -> dict[str, Any]:
+    """Returns what an operator of a task is made with; what is given for it comes last, so that it wins."""
+    arguments = {"task_id": getattr(task, "__name__", None), "doc_md": inspect.getdoc(task)} | operator
+    if arguments["task_id"] is None:
+        raise Invalid(f"{task!r} has no name to call its task by", {"task_id": "give it"})
+    return arguments
+
+
+def _goes_on(task: Callable[..., Goes], context: dict[str, Any]) -> Goes:
     answer = _call(task, context)
-    if not isinstance(answer, bool):
+    if not isinstance(answer, bool | list):
         # None would skip the whole run, and look like success.
         name = getattr(task, "__name__", repr(task))
         raise Invalid(f"the setup task {name} returned {answer!r}", {name: "return True to go on, or False"})
