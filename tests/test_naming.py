@@ -158,6 +158,7 @@ def test_a_malformed_address_of_bigquery_shows_the_form_expected(address: str) -
     [
         ("duckdb", "data/mpc.duckdb:codes", ("data/mpc.duckdb", "main", "codes")),
         ("duckdb", "data/a:b.duckdb:mpc.codes", ("data/a:b.duckdb", "mpc", "codes")),
+        ("duckdb", "mpc.duckdb:codes$20210102", ("mpc.duckdb", "main", "codes$20210102")),
         ("sqlite", "/data/mpc.db:codes", ("/data/mpc.db", "main", "codes")),
         ("postgresql", "public.codes", ("public", "codes")),
         ("postgresql", "warehouse.public.codes", ("warehouse", "public", "codes")),
@@ -182,7 +183,9 @@ def test_addresses_are_read_in_the_form_of_their_service(
         ("duckdb", "codes"),
         ("duckdb", "data/mpc.duckdb"),
         ("duckdb", ":codes"),
-        ("duckdb", "mpc.duckdb:codes$20210102"),
+        ("duckdb", "mpc.duckdb:codes$"),
+        ("duckdb", "mpc.duckdb:codes$2021010"),
+        ("duckdb", "mpc.duckdb:codes$20210102'"),
         ("sqlite", 'mpc.db:a"b'),
         ("postgresql", "codes"),
         ("postgresql", "a.b.c.d"),

@@ -1,7 +1,8 @@
 """How things are called where they are stored: tables, addresses, DAG ids. Pure.
 
 An address says where a dataset is, in the form that its service uses. Each ends with the name of the table,
-so that `table_name(dataset.address, …)` is the address of one release.
+so that `table_name(dataset.address, …)` is the address of one release. A partition of a table in BigQuery or
+in a file is the table's address with `$` and a date behind it.
 
 | service                | form                                                                      |
 |------------------------|---------------------------------------------------------------------------|
@@ -213,13 +214,17 @@ def _opaque(address: str) -> tuple[str]:
     return (address,)
 
 
+# A table, or a partition of one by its date.
+FILE_TABLE = re.compile(r"\w+(?:\$(?:[0-9]{2}){2,5})?")
+
+
 def _file_table(service: str) -> Callable[[str], FileTable]:
     def read(address: str) -> FileTable:
         # The last colon: there may be others in a path.
         path, _, name = address.rpartition(":")
         schema, _, table = name.rpartition(".")
         schema = schema or "main"
-        if not path or not schema.isidentifier() or not re.fullmatch(r"\w+", table):
+        if not path or not schema.isidentifier() or not FILE_TABLE.fullmatch(table):
             raise _malformed(
                 service, address, f"path/to/file.{service}:table or path/to/file.{service}:schema.table"
             )

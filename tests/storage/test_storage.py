@@ -1,7 +1,6 @@
 """What every storage service does, whatever it is."""
 
 import gzip
-import signal
 import subprocess
 import sys
 import textwrap
@@ -15,6 +14,8 @@ import pytest
 
 from observatory.errors import Invalid, NotFound
 from observatory.storage import Storage, open_storage
+
+from .processes import killed
 
 # The package without which a service cannot be used.
 DRIVERS = {"duckdb": "duckdb"}
@@ -66,21 +67,7 @@ def test_a_load_that_is_killed_leaves_what_was_there(
     before = storage.load(address, ROWS)
     large = tmp_path / "large.csv"
     large.write_text("code,longitude\n" + "001,0.15\n" * 3_000_000)
-    program = f"""
-        from pathlib import Path
-        from observatory.storage import open_storage
-        storage = open_storage({service!r}, Path({str(tmp_path)!r}))
-        print("loading", flush=True)
-        storage.load({address!r}, Path({str(large)!r}))
-    """
-    loader = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE)
-    assert loader.stdout is not None
-    with loader.stdout:
-        loader.stdout.readline()
-        with pytest.raises(subprocess.TimeoutExpired):
-            loader.wait(0.7)
-        loader.send_signal(signal.SIGKILL)
-        loader.wait()
+    killed(service, tmp_path, f"storage.load({address!r}, Path({str(large)!r}))", after=0.7)
     assert storage.measure(address) == before
 
 

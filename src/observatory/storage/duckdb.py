@@ -1,14 +1,16 @@
 """Tables in DuckDB files, at addresses such as `data/mpc.duckdb:codes`.
 
 A load is one transaction, so whoever is killed in it leaves what was there. DuckDB lets one process write at
-a time, and none read meanwhile; who comes second waits a while.
+a time, and none read meanwhile; who comes second waits a while. The partitions of a table are in one table,
+`data/mpc.duckdb:codes$20260101` in `codes`.
 """
 
 import random
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar, cast
@@ -16,12 +18,13 @@ from typing import Any, TypeVar, cast
 import duckdb
 
 from ..errors import Invalid, NotFound, Unavailable
+from ..intervals import moment
 from ..naming import FileTable, address_to_fields
-from . import Loaded, Source
+from . import Loaded, Source, duckdb_tables
+from .duckdb_tables import Connection, Place
 from .rows import write_rows
 
 T = TypeVar("T")
-Connection = duckdb.DuckDBPyConnection
 
 # All rows are looked at to find the types: those of the first 20,000 do not hold for all.
 READERS = {
@@ -32,14 +35,6 @@ READERS = {
     ".jsonl": "read_json(?, sample_size=-1)",
     ".ndjson": "read_json(?, sample_size=-1)",
 }
-# A sum does not depend on the order of the rows, and unlike XOR it sees rows that are there twice.
-# The halves are summed apart, because a sum of whole digests would not fit.
-MEASURE = """
-    SELECT count(*),
-           coalesce(sum(md5_number_upper(to_json(t)::VARCHAR)::HUGEINT), 0),
-           coalesce(sum(md5_number_lower(to_json(t)::VARCHAR)::HUGEINT), 0)
-    FROM {table} t
-"""
 SHARD = re.compile(r"\d{4}|\d{6}|\d{8}|\d{10}")
 
 
@@ -51,67 +46,85 @@ class DuckDB:
         self._patience = patience
 
     def load(self, address: str, source: Source) -> Loaded:
-        """Makes the table hold the source and nothing else."""
+        """Makes the table, or the partition, hold the source and nothing else."""
         place = _place(address)
-        (self._folder / place.path).parent.mkdir(parents=True, exist_ok=True)
-        with _readable(source) as (reader, arguments):
+        replace = duckdb_tables.replace_partition if place.partition else duckdb_tables.replace_table
+        return self._write(place, source, replace)
 
-            def replace(connection: Connection) -> Loaded:
-                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(place.schema)}")
-                table = _table(place)
-                connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM {reader}", arguments)
-                return _measured(connection, place)
+    def upsert(self, address: str, source: Source, keys: Sequence[str], as_of: datetime) -> Loaded:
+        """Brings rows into the table in place of those with the same keys."""
+        place = _whole(address)
+        time = _time(as_of)
 
-            try:
-                return self._transaction(place, replace)
-            except (duckdb.DataError, duckdb.ProgrammingError) as error:
-                raise Invalid(f"{source} cannot be loaded into {address}", {"source": str(error)}) from error
+        def merge(connection: Connection, place: Place, reader: str, arguments: list[Any]) -> Loaded:
+            return duckdb_tables.merge(connection, place, reader, arguments, keys, time)
+
+        return self._write(place, source, merge)
 
     def exists(self, address: str) -> bool:
-        """Tells whether there is such a table."""
+        """Tells whether there is such a table or partition."""
         place = _place(address)
-        return place.table in self._tables(place)
+        return bool(self._look(place, lambda connection: duckdb_tables.is_there(connection, place)))
 
     def measure(self, address: str) -> Loaded:
-        """Returns what is in a table, reading all of it."""
-        return self._read(address, _measured)
+        """Returns what is in a table or partition, reading all of it."""
+        return self._read(address, duckdb_tables.measured)
 
     def row_count(self, address: str) -> int:
-        """Returns the number of rows in a table."""
-        return self._read(address, _count)
+        """Returns the number of rows in a table or partition."""
+        return self._read(address, duckdb_tables.count)
 
     def shards(self, address: str) -> list[str]:
         """Returns the addresses of the shards of a table, by date."""
-        place = _place(address)
-        names = [name for name in self._tables(place) if name.startswith(place.table)]
-        suffixes = sorted(name.removeprefix(place.table) for name in names)
+        place = _whole(address)
+        names = self._look(place, lambda connection: duckdb_tables.tables(connection, place.schema)) or []
+        suffixes = sorted(name.removeprefix(place.table) for name in names if name.startswith(place.table))
         return [address + suffix for suffix in suffixes if SHARD.fullmatch(suffix)]
 
+    def partitions(self, address: str) -> list[str]:
+        """Returns the addresses of the partitions of a table, by date."""
+        place = _whole(address)
+        found = self._look(place, lambda connection: duckdb_tables.partitions(connection, place)) or []
+        return [f"{address}${text}" for text in found]
+
     def drop(self, address: str) -> None:
-        """Removes a table; one that is not there may be removed too."""
+        """Removes a table or partition; one that is not there may be removed too."""
         place = _place(address)
         if (self._folder / place.path).exists():
-            statement = f"DROP TABLE IF EXISTS {_table(place)}"
-            self._transaction(place, lambda connection: connection.execute(statement))
+            self._transaction(place, lambda connection: duckdb_tables.drop(connection, place))
 
-    def _read(self, address: str, read: Callable[[Connection, FileTable], T]) -> T:
+    def _write(
+        self, place: Place, source: Source, write: Callable[[Connection, Place, str, list[Any]], Loaded]
+    ) -> Loaded:
+        (self._folder / place.path).parent.mkdir(parents=True, exist_ok=True)
+        with _readable(source) as (reader, arguments):
+            try:
+                return self._transaction(
+                    place, lambda connection: write(connection, place, reader, arguments)
+                )
+            except (duckdb.DataError, duckdb.ProgrammingError) as error:
+                said = {"source": str(error)}
+                raise Invalid(f"{source} cannot be loaded into {place.name}", said) from error
+
+    def _read(self, address: str, read: Callable[[Connection, str], T]) -> T:
         place = _place(address)
 
-        def read_if_there(connection: Connection) -> T:
-            if place.table not in _names(connection, place):
-                raise NotFound(f"there is no table {address}")
-            return read(connection, place)
+        def read_if_there(connection: Connection) -> T | None:
+            is_there = duckdb_tables.is_there(connection, place)
+            return read(connection, place.rows) if is_there else None
 
-        if not (self._folder / place.path).exists():
+        found = self._look(place, read_if_there)
+        if found is None:
             raise NotFound(f"there is no table {address}")
-        return self._transaction(place, read_if_there, read_only=True)
+        return found
 
-    def _tables(self, place: FileTable) -> list[str]:
+    def _look(self, place: Place, look: Callable[[Connection], T]) -> T | None:
+        """Reads what is in a file, if there is one."""
         if not (self._folder / place.path).exists():
-            return []
-        return self._transaction(place, lambda connection: _names(connection, place), read_only=True)
+            return None
+        return self._transaction(place, look, read_only=True)
 
-    def _transaction(self, place: FileTable, work: Callable[[Connection], T], read_only: bool = False) -> T:
+    def _transaction(self, place: Place, work: Callable[[Connection], T], read_only: bool = False) -> T:
         """Runs the work in a transaction of its own, again and again while somebody else has the file."""
         path = self._folder / place.path
         last = time.monotonic() + self._patience
@@ -169,27 +182,22 @@ def _reader(source: Path) -> str:
     return reader
 
 
-def _place(address: str) -> FileTable:
-    return cast(FileTable, address_to_fields("duckdb", address))
+def _place(address: str) -> Place:
+    fields = cast(FileTable, address_to_fields("duckdb", address))
+    table, _, partition = fields.table.partition("$")
+    return Place(fields.path, fields.schema, table, partition or None)
 
 
-def _table(place: FileTable) -> str:
-    return f"{_quoted(place.schema)}.{_quoted(place.table)}"
+def _whole(address: str) -> Place:
+    """Returns where a table is; a partition of one will not do."""
+    place = _place(address)
+    if place.partition:
+        raise Invalid(f"{address} is one partition", {"address": f"give {address.rpartition('$')[0]}"})
+    return place
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _names(connection: Connection, place: FileTable) -> list[str]:
-    query = "SELECT table_name FROM duckdb_tables() WHERE schema_name = ?"
-    return [name for (name,) in connection.execute(query, [place.schema]).fetchall()]
-
-
-def _count(connection: Connection, place: FileTable) -> int:
-    return int(connection.table(_table(place)).count("*").fetchall()[0][0])
-
-
-def _measured(connection: Connection, place: FileTable) -> Loaded:
-    ((count, upper, lower),) = connection.execute(MEASURE.format(table=_table(place))).fetchall()
-    return Loaded(count, f"rows:{upper % 2**64:016x}{lower % 2**64:016x}")
+def _time(as_of: datetime) -> datetime:
+    try:
+        return moment(as_of)
+    except ValueError as error:
+        raise Invalid("nobody knows which releases came later", {"as_of": str(error)}) from None
