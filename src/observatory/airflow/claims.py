@@ -94,17 +94,17 @@ def chosen(releases: Sequence[R], missing: Sequence[Missing], order: Order, limi
 
 @contextmanager
 def claimed(
-    api: ObservatoryApi, dataset_id: int, release: Release, context: Context, seconds: int = 900
+    api: ObservatoryApi, dataset_id: int, period: Period, context: Context, seconds: int = 900
 ) -> Iterator[HeldClaim]:
-    """Claims a release while a `with` statement lasts, which loads and records it; skips the task otherwise.
+    """Claims the release of a period while a `with` statement lasts, which loads and records it.
 
     Where it fails for the last time, the release is given back with the error; before that it is kept for the
     next try. What is not recorded in the end is given back too; where Empty or Unobtainable is raised, it is
     recorded so. Raises AirflowSkipException where the release is not missing, or somebody else loads it.
     """
     run, attempt = run_of(context), context["ti"].try_number
-    granted = _claim(api, dataset_id, release.period, run, attempt, seconds)
-    with HeldClaim(api, granted, [release.period], seconds) as claim:
+    granted = _claim(api, dataset_id, period, run, attempt, seconds)
+    with HeldClaim(api, granted, [period], seconds) as claim:
         try:
             yield claim
         except (Empty, Unobtainable) as told:

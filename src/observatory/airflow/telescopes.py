@@ -133,9 +133,8 @@ class Telescope(Workflow, ABC, Generic[R]):
     def ingest(self, name: str, release: dict[str, Any], of: int, **context: Any) -> int:
         """Claims one release, downloads, loads and records it, and returns its id."""
         one = msgspec.convert(release, self.release_type)
-        with claims.claimed(
-            self.api, self.dataset.id, one, cast(Context, context), self.claim_seconds
-        ) as claim:
+        asked = (self.dataset.id, one.period, cast(Context, context), self.claim_seconds)
+        with claims.claimed(self.api, *asked) as claim:
             self._load(one, claim)
             [id] = self.add_new_dataset_releases(one, claim, **context)
         self.cleanup(one)
@@ -229,7 +228,7 @@ class StreamTelescope(Telescope[StreamRelease]):
 
     def load(self, release: StreamRelease, source: Source) -> Loaded:
         """Adds the rows of a release to the table, or replaces those that are there."""
-        return self.storage().upsert(_table(self.dataset, release), source, self.keys, release.end_date)
+        return self.storage().upsert(_table(self.dataset, release), source, self.keys, as_of=release.end_date)
 
     def check_tables(self, releases: Sequence[StreamRelease]) -> None:
         """Raises Invalid unless all releases go into one table."""

@@ -31,7 +31,8 @@ from ..client.claims import Claimed
 from ..errors import Invalid
 from ..records import Dataset, DatasetRelease, Run
 from .facts import carried
-from .releases import Release, recorded, run_of, token_of
+from .recording import record
+from .releases import Release, recorded, run_of
 
 Step = list[Callable[[DAG], BaseOperator]]
 Goes = bool | list[dict[str, Any]]
@@ -226,8 +227,8 @@ class Workflow:
             raise Invalid(
                 f"{self.dag_id} has nothing to record", {"workflow_id": "give it a dataset, or skip"}
             )
-        told = self.api.post_dataset_releases(records, token=token_of(run, claim), claim=claim)
-        return [record.id for record in told]
+        told = record(self.api, records, cast(Context, context), claim, self.partitioned)
+        return [one.id for one in told]
 
     @contextmanager
     def _connected(self) -> Iterator[None]:
