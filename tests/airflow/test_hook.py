@@ -26,13 +26,18 @@ FIELDS = {
             json.dumps({"conn_type": "generic", "host": "https://example.org/book/"}),
             ("https://example.org/book", None),
         ),
+        # What Airflow reads as the schema is the path of a service inside another.
+        ("http://:secret@localhost:8080/observatory", ("http://localhost:8080/observatory", "secret")),
+        ("observatory://:secret@book.example.org/https", ("https://book.example.org", "secret")),
     ],
 )
 def test_a_connection_says_where_the_book_is_and_with_which_key(
     monkeypatch: pytest.MonkeyPatch, connection: str, expected: tuple[str, str | None]
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_OBSERVATORY_API", connection)
-    assert connection_settings() == expected
+    server = connection_settings()
+    assert server
+    assert (server.url, server.api_key) == expected
 
 
 def test_without_a_connection_there_are_no_settings() -> None:

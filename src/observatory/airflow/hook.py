@@ -1,11 +1,68 @@
-"""The Airflow connection that says where the book is and with which key it is opened."""
+"""The Airflow connection that says where the book is, which key opens it, and how long that may take."""
 
-from airflow.sdk import Connection, get_current_context
+import os
+from typing import Any, NamedTuple
+
+from airflow.sdk import BaseHook, Connection, get_current_context
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from ..errors import Invalid
+from ..client import ObservatoryApi
+from ..client.connection import is_safe
+from ..errors import Forbidden, Invalid, ObservatoryError, Refused, Unauthorized, Unavailable
+from ..records import Key
+from ..settings import read
 
 CONNECTION = "observatory_api"
+PARSE_TIMEOUT = 3.0  # seconds, where the connection says nothing else
+PATIENCE = 5.0  # seconds for each answer while somebody looks at the form and waits
+
+
+class Server(NamedTuple):
+    """What a connection says.
+
+    `timeout` is for each call, and what OBSERVATORY_TIMEOUT says where the connection says nothing;
+    `parse_timeout` for all that one reading of a DAG file asks.
+    """
+
+    url: str
+    api_key: str | None
+    timeout: float | None = None
+    parse_timeout: float = PARSE_TIMEOUT
+
+
+class ObservatoryHook(BaseHook):
+    """Opens the book of an Airflow connection.
+
+    In a DAG file, outside of tasks, take `make_observatory_api()`: it answers also while the book is away.
+    """
+
+    conn_name_attr = "observatory_conn_id"
+    default_conn_name = CONNECTION
+    conn_type = "observatory"
+    hook_name = "Observatory"
+
+    def __init__(self, observatory_conn_id: str = CONNECTION) -> None:
+        super().__init__()
+        self.observatory_conn_id = observatory_conn_id
+
+    def get_conn(self) -> ObservatoryApi:
+        """Returns the book, to be closed or used in a `with` statement.
+
+        Raises AirflowNotFoundException where there is no such connection, Invalid where it is a wrong one.
+        """
+        server = settings_of(self.get_connection(self.observatory_conn_id))
+        return ObservatoryApi(server.url, server.api_key, server.timeout or read(os.environ).timeout)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Returns whether the book answers and lets the key in, and which book it is, or what to mend."""
+        try:
+            server = settings_of(self.get_connection(self.observatory_conn_id))
+            with ObservatoryApi(server.url, server.api_key, min(server.timeout or PATIENCE, PATIENCE)) as api:
+                key = api.whoami()
+        except ObservatoryError as error:
+            return False, _cure(error)
+        seen = "" if is_safe(server.url) else "; the key goes there unencrypted: use https"
+        return True, f"the book at {server.url}, {_as_whom(key)}{seen}"
 
 
 def purpose() -> str | None:
@@ -17,20 +74,71 @@ def purpose() -> str | None:
     return None
 
 
-def connection_settings(conn_id: str = CONNECTION) -> tuple[str, str | None] | None:
-    """Returns the URL and the API key of a connection, or None where there is no such connection.
-
-    The host may be a whole URL; otherwise host and port are one, with https where type or schema say so.
-    The password is the key. Raises Invalid for a connection without host.
-    """
+def connection_settings(conn_id: str = CONNECTION) -> Server | None:
+    """Returns what a connection says, or None where there is no such connection; it may be of any type."""
     try:
         connection = Connection.get(conn_id)
     except AirflowNotFoundException:
         return None
-    host, port = (connection.host or "").rstrip("/"), connection.port
+    return settings_of(connection)
+
+
+def settings_of(connection: Any) -> Server:
+    """Returns what a connection says, be it one of Airflow's task SDK or of its API server.
+
+    The host may be a whole URL; otherwise host and port are one, with https where type or schema say so, and
+    any other schema is the path: `http://host:8080/observatory` is read by Airflow so. The password is the
+    key. Raises Invalid for a connection without host, or with a wrong time-out.
+    """
+    host, port, schema = (connection.host or "").rstrip("/"), connection.port, connection.schema or ""
     if not host:
-        raise Invalid(f"the Airflow connection {conn_id} does not say where the book is", {"host": "give it"})
+        name = connection.conn_id
+        raise Invalid(f"the Airflow connection {name} does not say where the book is", {"host": "give it"})
     if "://" not in host:
-        secure = "https" in (connection.conn_type, connection.schema)
+        secure = "https" in (connection.conn_type, schema)
         host = f"{'https' if secure else 'http'}://{host}"
-    return f"{host}:{port}" if port else host, connection.password or None
+    path = "" if schema in ("", "http", "https") else f"/{schema.strip('/')}"
+    extra = connection.extra_dejson
+    return Server(
+        f"{host}:{port}{path}" if port else f"{host}{path}",
+        connection.password or None,
+        _seconds(extra, "timeout"),
+        _seconds(extra, "parse_timeout") or PARSE_TIMEOUT,
+    )
+
+
+def _seconds(extra: dict[str, Any], name: str) -> float | None:
+    told = extra.get(name)
+    if told in (None, ""):
+        return None
+    try:
+        seconds = float(told)
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise Invalid("the Airflow connection says something wrong", {name: "give seconds, above 0"})
+    return seconds
+
+
+def _as_whom(key: Key) -> str:
+    """Returns who a key lets in, for how long, and with which rights."""
+    grants = [
+        one.role + ("" if one.organisation_id is None else f" in organisation {one.organisation_id}")
+        for one in key.account.grants
+    ]
+    return f"as {key.account.name!r}, until {key.expires:%Y-%m-%d}: {', '.join(grants)}"
+
+
+def _cure(error: ObservatoryError) -> str:
+    """Returns what went wrong, and what to change in the connection."""
+    if isinstance(error, Unauthorized):
+        return f"{error}; the API key belongs into the field of that name"
+    if isinstance(error, Forbidden):
+        return f"{error}: an administrator must grant it a role"
+    if "CERTIFICATE_VERIFY" in str(error):
+        return f"{error}; the certificate must be of this name, by an authority that SSL_CERT_FILE names"
+    if "SSL" in str(error):
+        return f"{error}; if the server speaks no TLS, write the host as http://…"
+    if isinstance(error, Unavailable | Refused):
+        return f"{error}; is the host its address, as in https://book.example.org:5002?"
+    return str(error)

@@ -41,6 +41,11 @@ class Connection:
             raise Invalid(f"{url!r} is no address of a server", {"url": "write it as http://host:port"})
         self._server = (url, api_key, timeout, purpose)
 
+    @property
+    def url(self) -> str:
+        """The address of the server, with no slash at its end."""
+        return self._server[0].rstrip("/")
+
     @cached_property
     def _transport(self) -> "Transport":
         # Imported and made for the first call: to read HTTP's library takes longer than all of ours, and a
