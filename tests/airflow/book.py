@@ -1,0 +1,44 @@
+"""A book that is served by a process of its own, with a front before it that does what networks do."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from observatory import ObservatoryApi
+from observatory.ledger import upgrade
+
+from ..conftest import be_let_in, key_of
+from ..server.conftest import Served, free_port
+from .proxy import Front
+
+
+class Book:
+    """A book in SQLite, to be used in a `with` statement.
+
+    `api` asks the service itself, and `front` is what the clients with its `environment` reach.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.database_url = f"sqlite:///{folder}/book.db"
+        upgrade(self.database_url)
+        self.served = Served(self.database_url)
+        be_let_in(self.database_url, self.served.url)
+        self.front = Front(self.served.port, free_port())
+        self.api = ObservatoryApi(self.served.url)
+
+    def __enter__(self) -> "Book":
+        self.served.start()
+        self.front.be("pass")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.api.close()
+        self.front.close()
+        self.served.stop()
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Where others find it, with a key."""
+        return {
+            "OBSERVATORY_URL": self.front.url,
+            "OBSERVATORY_API_KEY": key_of(self.database_url),
+        }
