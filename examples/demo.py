@@ -78,7 +78,7 @@ def tell(console: Console, url: str, api: ObservatoryApi) -> None:
 
     console.print(
         f"\n[bold]1. What is missing?[/] The newest {NEWEST} snapshots are to be there, checksums checked."
-        "\nThe run tells the book all that the source offers, and claims what it will load."
+        "\nThe run tells the book all that the source offers, and has a task for each release to load."
     )
     run(console, dag, failures)
     console.print("\n[bold]2. The same run again.[/] Nothing is missing now, so nothing is downloaded.")
@@ -153,7 +153,8 @@ class Shown(logging.Handler):
         self.progress.start()
         if said["what"] not in self.bars:
             self.bars[said["what"]] = self.progress.add_task(said["what"], total=said["total"])
-        self.progress.update(self.bars[said["what"]], completed=said["done"])
+        # Tasks for each release end in any order.
+        self.progress.advance(self.bars[said["what"]])
 
 
 def ask(console: Console, url: str, command: str, dataset: Dataset, *options: str) -> None:
