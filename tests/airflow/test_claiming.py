@@ -229,7 +229,7 @@ def test_a_task_whose_release_others_took_over_does_not_record_it(
     assert recorded(api, dataset) == []
     assert reasons(api, dataset)[17] == "claimed"
     # Whoever loads it now needs the download.
-    assert len(list(tmp_path.glob("downloads/*/*.json"))) == 1
+    assert len(list(tmp_path.glob("work/*/*.json"))) == 1
     assert run_again(telescope.make_dag(), "ingest") == {"ingest[0]": "skipped"}
     assert api.renew_claim(others[0].claim).releases
 

@@ -42,7 +42,7 @@ def ingesting(dataset: Dataset, name: str, load: Callable[[datetime], int], **as
                 one.row_count = load(one.start_date)
 
         found = missing()
-        look() >> found  # type: ignore[operator] # an XComArg can be
+        look() >> found
         ingest.expand(release=found)
     return dag
 

@@ -117,7 +117,7 @@ def test_a_download_that_is_whole_is_kept_for_the_next_try_and_one_that_was_chan
 
 def test_downloads_are_removed_once_they_are_in_the_book(telescope: Codes, run_dag: RunDag) -> None:
     run_dag(telescope.make_dag())
-    assert list(telescope.folder.glob("downloads/*/*")) == []
+    assert list(telescope.folder.glob("work/*/*")) == []
 
 
 def test_releases_that_would_overwrite_each_other_are_refused(

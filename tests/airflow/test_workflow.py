@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -169,6 +170,74 @@ def test_dependencies_include_the_workflow_in_the_book(api: ObservatoryApi, data
     workflow.workflow_id = 999
     with pytest.raises(NotFound, match="999"):
         workflow.check_dependencies()
+    # With nothing to record, it would fail after all the work.
+    api.delete_dataset(dataset.id)
+    workflow.workflow_id = dataset.workflow.id
+    with pytest.raises(AirflowFailException, match=f"add one to workflow {dataset.workflow.id}"):
+        workflow.check_dependencies()
+
+
+def test_a_mapped_task_runs_once_for_each_item_and_one_that_fails_stops_no_other(run_dag: RunDag) -> None:
+    class Mapping(Plain):
+        def parts(self) -> list[dict[str, Any]]:
+            return [{"number": number, "of": 3} for number in range(3 if self.goes_on else 0)]
+
+        def work(self, number: int, of: int, run_id: str) -> None:
+            if number == 1:
+                raise Invalid("no")
+            self.called.append((run_id[:6], number))
+
+    workflow = Mapping("mapping")
+    workflow.add_setup_task(workflow.parts)
+    workflow.add_mapped_task(
+        workflow.work, over="parts", task_id="each", map_index_template="{{ task.op_kwargs['number'] }}"
+    )
+    dag = workflow.make_dag()
+    states = run_dag(dag)
+    assert states == {"parts": "success", "each[0]": "success", "each[1]": "failed", "each[2]": "success"}
+    assert sorted(workflow.called) == [("manual", 0), ("manual", 2)]
+    workflow.goes_on = False
+    assert run_dag(dag) == {"parts": "success", "each": "skipped"}
+
+
+def test_each_release_has_a_work_folder_that_cleanup_removes(run_dag: RunDag, tmp_path: Path) -> None:
+    class Working(Plain):
+        def make_release(self, **context: Any) -> list[Release]:
+            return [
+                SnapshotRelease(DAY),
+                StreamRelease(start_date=DAY, end_date=datetime(2021, 2, 1, tzinfo=UTC)),
+            ]
+
+        def work(self, releases: list[Release]) -> None:
+            for release in releases:
+                self.work_folder(release).mkdir(parents=True)
+
+    workflow = Working("working", folder=tmp_path)
+    workflow.add_task(workflow.work)
+    dag = workflow.make_dag()
+    assert run_dag(dag) == {"work": "success"}
+    names = sorted(folder.name for folder in (tmp_path / "work" / "working").iterdir())
+    assert names == ["20210102T000000", "20210102T000000-20210201T000000"]
+    workflow = Working("working", folder=tmp_path)
+    workflow.add_task(workflow.cleanup)
+    assert run_dag(workflow.make_dag()) == {"cleanup": "success"}
+    assert list((tmp_path / "work" / "working").iterdir()) == []
+
+
+def test_the_text_of_a_dag_is_that_of_its_class() -> None:
+    class Told(Workflow):
+        """Loads this.
+
+        And that.
+        """
+
+    class Silent(Workflow):
+        pass
+
+    assert Told("told").make_dag().doc_md == "Loads this.\n\nAnd that."
+    assert Told("told", doc_md="Other", tags=["one"]).make_dag().doc_md == "Other"
+    assert Told("told", tags=["one"]).make_dag().tags == {"one"}
+    assert Silent("silent").make_dag().doc_md is None
 
 
 def test_new_releases_are_recorded_for_each_dataset_with_the_run_that_brought_them(

@@ -111,6 +111,12 @@ def recorded(release: Release, dataset: Dataset, run: Run) -> DatasetRelease:
     return record
 
 
+def folder_name(release: Release) -> str:
+    """Returns what the folder of a release is called: by its times, as far as the second."""
+    times = dict.fromkeys((release.start_date, release.end_date))
+    return "-".join(f"{time:%Y%m%dT%H%M%S}" for time in times)
+
+
 def offer_of(release: Release) -> Offer:
     """Returns what the book is told of a release that a source offers."""
     told = {field: getattr(release, field) for field in TOLD}

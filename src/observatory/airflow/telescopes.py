@@ -21,7 +21,7 @@ from ..storage import Loaded, Source, Storage, open_storage
 from ..wants import Probed
 from . import claims, downloads
 from .partitions import partition_key
-from .releases import PartitionRelease, Release, SnapshotRelease, StreamRelease, run_of
+from .releases import PartitionRelease, Release, SnapshotRelease, StreamRelease, folder_name, run_of
 from .workflow import Workflow
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,8 @@ class Telescope(Workflow, ABC, Generic[R]):
     a run loads `per_run` of them at most, the oldest first or the newest as `order` says, and `at_once` at a
     time; the next run goes on with the others. The dataset is found in the book by its name and, where
     several have it, by the workflow. In `folder` are downloads while they are needed; in it, relative
-    addresses of services that store in files begin.
+    addresses of services that store in files begin. Workers without a common disk keep them in an object
+    store too, `kept_at` a URL such as `s3://bucket/downloads`, for whoever tries again.
 
     A task claims its release before it loads it, so that no other run loads it too, for `claim_seconds` at a
     time; that is longer than a task waits for its next try. What it could not do in its last try is given
@@ -62,6 +63,7 @@ class Telescope(Workflow, ABC, Generic[R]):
         workflow_id: int | None = None,
         *,
         folder: Path,
+        kept_at: str | None = None,
         newest: int | None = None,
         per_run: int = MOST,
         order: Order = "oldest",
@@ -69,9 +71,9 @@ class Telescope(Workflow, ABC, Generic[R]):
         claim_seconds: int = 900,
         **workflow: Any,
     ) -> None:
-        super().__init__(dag_id, workflow_id, **workflow)
+        super().__init__(dag_id, workflow_id, folder=folder, **workflow)
         self.dataset_name = dataset_name
-        self.folder = folder
+        self.kept_at = kept_at
         self.newest = newest
         self.per_run = per_run
         self.order = order
@@ -146,7 +148,7 @@ class Telescope(Workflow, ABC, Generic[R]):
     def cleanup(self, release: Release | Sequence[Release], **context: Any) -> None:
         """Removes the downloads of releases that are in the book."""
         for one in [release] if isinstance(release, Release) else release:
-            downloads.remove(self._folder(one))
+            downloads.remove(self.work_folder(one), self._url(one))
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -177,8 +179,8 @@ class Telescope(Workflow, ABC, Generic[R]):
 
     def _load(self, release: R, claim: HeldClaim) -> None:
         """Downloads a release, unless an earlier try did, and loads it; notes what is known of it then."""
-        folder = self._folder(release)
-        if (download := downloads.noted(folder, release)) is None:
+        folder = self.work_folder(release)
+        if (download := downloads.noted(folder, release, self._url(release))) is None:
             download = self._download(release, folder)
         if claim.lost:
             raise claim.lost
@@ -188,16 +190,16 @@ class Telescope(Workflow, ABC, Generic[R]):
         release.extras = release.extras | {"source_digest": download.digest}
 
     def _download(self, release: R, folder: Path) -> downloads.Download:
-        downloads.remove(folder)
+        downloads.remove(folder, self._url(release))
         folder.mkdir(parents=True)
         started = datetime.now(UTC)
         file = self.fetch(release, folder)
         self.verify(release, file)
-        return downloads.note(folder, file, release, started)
+        return downloads.note(folder, file, release, started, self._url(release))
 
-    def _folder(self, release: Release) -> Path:
-        times = dict.fromkeys((release.start_date, release.end_date))
-        return self.folder / "downloads" / self.dag_id / "-".join(f"{one:%Y%m%dT%H%M%S}" for one in times)
+    def _url(self, release: Release) -> str | None:
+        """Returns where a download is kept for other workers too, if it is."""
+        return self.kept_at and f"{self.kept_at.rstrip('/')}/{self.dag_id}/{folder_name(release)}"
 
 
 class SnapshotTelescope(Telescope[SnapshotRelease]):

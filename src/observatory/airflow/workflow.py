@@ -15,11 +15,13 @@ globals()[workflow.dag_id] = workflow.make_dag()
 """
 
 import inspect
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, cast
 
 from airflow.providers.standard.operators.python import PythonOperator, ShortCircuitOperator
@@ -32,7 +34,7 @@ from ..errors import Invalid
 from ..records import Dataset, DatasetRelease, Run
 from .facts import carried
 from .recording import record
-from .releases import Release, recorded, run_of
+from .releases import Release, folder_name, recorded, run_of
 
 Step = list[Callable[[DAG], BaseOperator]]
 Goes = bool | list[dict[str, Any]]
@@ -41,12 +43,12 @@ Goes = bool | list[dict[str, Any]]
 class Workflow:
     """Tasks in the order they are added, each after the one before, except those in `parallel_tasks`.
 
-    `workflow_id` is its id in the book. Variables and connections that are named must be there when
-    `check_dependencies` runs. Of the `assets`, those of the datasets that are recorded have an event for each
-    release, with its period as partition key; where `partitioned` is false, one event without key, for DAGs
-    that are scheduled on the asset as a whole. Whatever else is given goes to the DAG, whose text is the
-    docstring of the class unless there is a `doc_md`. Making one asks the book nothing, so that a DAG file is
-    read while the book is down.
+    `workflow_id` is its id in the book; in `folder` are the work folders of releases. Variables and
+    connections that are named must be there when `check_dependencies` runs. Of the `assets`, those of the
+    datasets that are recorded have an event for each release, with its period as partition key; where
+    `partitioned` is false, one event without key, for DAGs that are scheduled on the asset as a whole.
+    Whatever else is given goes to the DAG, whose text is the docstring of the class unless there is a
+    `doc_md`. Making one asks the book nothing, so that a DAG file is read while the book is down.
 
     Each task gets a release of its own, which `make_release` makes anew. The facts that a task sets of it,
     such as `row_count` or `extras`, are carried to the tasks after it and recorded. Nothing else that it sets
@@ -66,6 +68,7 @@ class Workflow:
         airflow_conns: Sequence[str] = (),
         assets: Sequence[Asset] = (),
         partitioned: bool = True,
+        folder: Path = Path("data"),
         **dag: Any,
     ) -> None:
         self.dag_id = dag_id
@@ -74,6 +77,7 @@ class Workflow:
         self.airflow_conns = airflow_conns
         self.assets = list(assets)
         self.partitioned = partitioned
+        self.folder = folder
         # Those of the caller come last, so that they win.
         arguments = {"schedule": schedule, "start_date": start_date, "max_active_runs": max_active_runs}
         arguments["doc_md"] = inspect.cleandoc(type(self).__dict__.get("__doc__") or "") or None
@@ -229,6 +233,15 @@ class Workflow:
             )
         told = record(self.api, records, cast(Context, context), claim, self.partitioned)
         return [one.id for one in told]
+
+    def work_folder(self, release: Release) -> Path:
+        """Returns the folder for what is made of a release while it is worked on: it is this DAG's alone."""
+        return self.folder / "work" / self.dag_id / folder_name(release)
+
+    def cleanup(self, release: Release | Sequence[Release], **context: Any) -> None:
+        """Removes the work folders of the releases of a run: a task for the end of a workflow."""
+        for one in [release] if isinstance(release, Release) else release:
+            shutil.rmtree(self.work_folder(one), ignore_errors=True)
 
     @contextmanager
     def _connected(self) -> Iterator[None]:
