@@ -17,16 +17,18 @@ from zipfile import BadZipFile, ZipFile
 from observatory import Invalid, Unavailable
 
 
-def list_versions(package: str) -> list[str]:
+def list_versions(package: str, before: datetime | None = None) -> list[str]:
     """Returns the versions of a package in the order of PEP 440, which is not that of their dates.
 
+    `before` leaves out those that came at that time or later, as far as pip is version 26 or later.
     Raises Unavailable if any index could not be asked: pip itself goes on with what the others have, or with
     what is in a local folder, and calls that a success.
     """
     with TemporaryDirectory(prefix="observatory-") as folder:
         log = Path(folder) / "pip.log"
         try:
-            answer = _pip("index", "versions", package, "--json", "--log", str(log))
+            uploaded = ["--uploaded-prior-to", before.isoformat()] if before else []
+            answer = _pip("index", "versions", package, "--json", "--log", str(log), *uploaded)
         finally:
             _raise_if_unreachable(package, log.read_text() if log.exists() else "")
     return list(reversed(json.loads(answer)["versions"]))
