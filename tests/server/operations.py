@@ -35,6 +35,7 @@ OPERATIONS: dict[str, Row] = {
     "isReady": Row("public", ALL, 200),
     "getMetrics": Row("audit", ALL, 200),
     "getMe": Row("read", ALL, 200),
+    "getCatalogue": Row("read", ALL, 200),
     "listOrganisations": Row("read", ALL, 200),
     "getOrganisation": Row("read", OWNED, 200),
     "createOrganisation": Row("administer", SHARED, 201),

@@ -15,6 +15,8 @@ from .conftest import Caller
 DAY = {"start_date": "2026-01-01T00:00:00Z", "end_date": "2026-01-02T00:00:00Z"}
 # Every path that answers with a tag, of a book in which each record has the id 1.
 PATHS = [
+    "/catalogue",
+    "/catalogue?addresses=true",
     "/organisations",
     "/organisations?name=Curtin Press",
     "/organisations/1",

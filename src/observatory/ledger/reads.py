@@ -11,9 +11,10 @@ from contextlib import AbstractAsyncContextManager
 
 from ..access import Caller, organisation_of
 from ..errors import Unavailable
-from ..records import Dataset, is_given
+from ..records import Contents, Dataset, is_given
 from . import journal
 from .database import Database, P, T, Work
+from .whole import addressed
 
 HOUR = 3600  # seconds
 
@@ -53,8 +54,9 @@ class Noted:
 
     async def _note(self, by: Caller, answer: T) -> T:
         """Notes whose addresses are in an answer, and returns it."""
-        answered = answer if isinstance(answer, list) else [answer]
-        shown = [one for one in answered if isinstance(one, Dataset) and is_given(one.address)]
+        answered: object = addressed(answer) if isinstance(answer, Contents) else answer
+        several = answered if isinstance(answered, list) else [answered]
+        shown = [one for one in several if isinstance(one, Dataset) and is_given(one.address)]
         if shown and self._new(by, shown):
             # Whoever reads the same meanwhile is answered when it is noted, too.
             async with self._noting:

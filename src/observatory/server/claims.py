@@ -54,7 +54,8 @@ def routes(database: Database) -> Router:
     )
     async def renew(id: PathId, request: Asked) -> Response[Renewed]:
         told = await request.told(Renewal)
-        # Told again it lasts from then on, so it needs no name.
+        # Told again it lasts from then on, so it needs no name; a wrong one is refused as everywhere.
+        await request.token()
         return json(await database.write(request.caller, claims.renew, id, told.seconds))
 
     @post(

@@ -67,7 +67,17 @@ _CLAIM: dict[str, Any] = {"id": 31, **_KEPT, "holder": "airflow", "until": "2026
 _CLAIM |= {"ended": None, "periods": 1, "dataset": {"id": 1, "name": "book_sales"}}
 _TO_LOAD = {**_OFFER, "reason": "offered"}
 
+_FLAT: dict[str, Any] = {
+    "workflows": [_WORKFLOW | {"organisation": {"id": 1}, "workflow_type": {"id": 1}}],
+    "dataset_types": [_DATASET_TYPE | {"table_type": {"id": 3}}],
+    "datasets": [_DATASET | {"workflow": {"id": 1}, "dataset_type": {"id": 1}}],
+}
+_CONTENTS: dict[str, Any] = {"book": "6f1c2d7e", "position": 42, "may_read_addresses": True}
+_CONTENTS |= {"organisations": [_ORGANISATION], "workflow_types": [_WORKFLOW_TYPE]}
+_CONTENTS |= {"table_types": [_TABLE_TYPE], **_FLAT}
+
 EXAMPLES: dict[str, dict[str, Any]] = {
+    "Contents": _CONTENTS,
     "Claim": _CLAIM,
     "Claiming": {"dataset": {"id": 1}, "limit": 10, "seconds": 900},
     "ToLoad": _TO_LOAD,

@@ -27,6 +27,7 @@ from ..records import (
     Available,
     Batch,
     Cadence,
+    Contents,
     Coverage,
     DerivedRelease,
     Entry,
@@ -141,7 +142,10 @@ class Document(JsonRenderPlugin):
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         """Returns the document as JSON."""
-        return msgspec.json.encode(exact(openapi_schema, request.app.routes))
+        # Inside another application, it is below the path at which that mounted it.
+        root = request.scope.get("app_root_path") or request.scope.get("root_path") or "/"
+        document = {**openapi_schema, "servers": [{"url": root}]}
+        return msgspec.json.encode(exact(document, request.app.routes))
 
     def receive_router(self, router: Router) -> None:
         """Leaves only the document's own route: Litestar answers the unknown ones beside it with a page."""
@@ -191,6 +195,7 @@ def exact(document: dict[str, Any], routes: Sequence[BaseRoute]) -> dict[str, An
         Received,
         RunEvent,
         Adopted,
+        Contents,
         Kept,
         Claiming,
         ToLoad,
