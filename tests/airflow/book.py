@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from observatory import ObservatoryApi
+from observatory import Dataset, DatasetType, ObservatoryApi, Organisation, Workflow, WorkflowType
 from observatory.ledger import upgrade
 
 from ..conftest import be_let_in, key_of
@@ -42,3 +42,24 @@ class Book:
             "OBSERVATORY_URL": self.front.url,
             "OBSERVATORY_API_KEY": key_of(self.database_url),
         }
+
+
+def add_partner(api: ObservatoryApi, name: str) -> Dataset:
+    """Adds an organisation whose sales are kept in shards in DuckDB."""
+    workflow = Workflow(name="sales", organisation=api.post_organisation(Organisation(name=name)))
+    workflow.workflow_type, workflow.tags = _workflow_type(api), '["sales_partner"]'
+    dataset = Dataset(name="sales", workflow=api.post_workflow(workflow), dataset_type=_dataset_type(api))
+    dataset.service, dataset.address = "duckdb", f"{name.lower()}.duckdb:sales"
+    return api.post_dataset(dataset)
+
+
+def _workflow_type(api: ObservatoryApi) -> WorkflowType:
+    found = api.get_workflow_types()
+    return found[0] if found else api.post_workflow_type(WorkflowType(type_id="sales", name="Sales"))
+
+
+def _dataset_type(api: ObservatoryApi) -> DatasetType:
+    sharded = api.get_table_type(type_id="sharded")
+    kind = DatasetType(type_id="sales", name="Sales", table_type=sharded, extras={"sales_field": "sold"})
+    found = api.get_dataset_types()
+    return found[0] if found else api.post_dataset_type(kind)

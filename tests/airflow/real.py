@@ -71,7 +71,7 @@ class Airflow:
         self.url = f"http://127.0.0.1:{free_port()}"
         # Those of the Airflow within this process are not for this one.
         inherited = {key: told for key, told in os.environ.items() if not key.startswith("AIRFLOW")}
-        self.environment = inherited | _settings(self.home, self.url, database) | environment
+        self.environment = inherited | _settings(self.home, self.url, database) | dict(environment)
         self._components = components
         self._http = httpx2.Client(base_url=self.url, timeout=30)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -165,9 +165,13 @@ class Airflow:
 
     def parsed(self, dag_id: str, times: int = 2, seconds: float = 60) -> None:
         """Waits until the file of a DAG was read so many times more."""
-        for _ in range(times):
-            before = self.dags()[dag_id]["last_parsed_time"]
-            until(lambda b=before: self.dags()[dag_id]["last_parsed_time"] != b, f"{dag_id} read", seconds)
+        seen = set()
+
+        def is_read() -> bool:
+            seen.add(self.dags()[dag_id]["last_parsed_time"])
+            return len(seen) > times
+
+        until(is_read, f"{dag_id} read {times} times more", seconds)
 
     def trigger(self, dag_id: str, **conf: Any) -> str:
         """Starts a run by hand and returns its id."""
