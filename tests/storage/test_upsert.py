@@ -137,6 +137,23 @@ def test_files_are_merged_like_rows(
     assert held(storage, address, [{"code": "A00", "name": "Greenwich 2"}, {"code": "A01", "name": None}])
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("rows.csv", "code,name,height\n247,2026-01-01,7\n"),
+        ("rows.json", '[{"code": "247", "name": "2026-01-01", "height": 7}]'),
+        ("rows.ndjson", '{"code": 247, "name": "2026-01-01", "height": 7}'),
+    ],
+)
+def test_text_that_looks_like_numbers_or_dates_for_once_stays_text(
+    storage: Storage, address: str, write: Callable[[str, str], Path], name: str, text: str
+) -> None:
+    storage.upsert(address, [{"code": "A00", "name": "Greenwich"}], KEYS, FIRST)
+    storage.upsert(address, write(name, text), KEYS, SECOND)
+    expected = {"code": "247", "name": "2026-01-01", "height": 7}
+    assert held(storage, address, [{"code": "A00", "name": "Greenwich"}, expected])
+
+
 def test_an_upsert_that_is_killed_leaves_what_was_there(
     storage: Storage, service: str, address: str, tmp_path: Path
 ) -> None:

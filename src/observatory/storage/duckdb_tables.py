@@ -18,6 +18,8 @@ Connection = duckdb.DuckDBPyConnection
 
 PARTITION, RELEASE = "_partition", "_release"
 INCOMING = "temp._observatory_incoming"
+# How readers that guess types are told them: CSV by `types`, JSON by `columns`.
+TELL = {"read_csv(?, sample_size=-1)": "types", "read_json(?, sample_size=-1)": "columns"}
 # A sum does not depend on the order of the rows, and unlike XOR it sees rows that are there twice.
 # The halves are summed apart, because a sum of whole digests would not fit.
 MEASURE = """
@@ -63,7 +65,7 @@ def replace_table(connection: Connection, place: Place, reader: str, arguments: 
 
 def replace_partition(connection: Connection, place: Place, reader: str, arguments: list[Any]) -> Loaded:
     """Makes a partition hold what the reader reads, and leaves the others as they are."""
-    _bring(connection, reader, arguments)
+    _bring(connection, place, reader, arguments)
     if place.table not in tables(connection, place.schema):
         create(connection, place, f"SELECT *, '' AS {PARTITION} FROM {INCOMING} LIMIT 0")
     elif PARTITION not in _columns(connection, place.name):
@@ -87,7 +89,7 @@ def merge(
     as_of: datetime,
 ) -> Loaded:
     """Puts the rows that the reader reads in place of those with the same keys, unless these are of later."""
-    columns = _bring(connection, reader, arguments)
+    columns = _bring(connection, place, reader, arguments)
     _check_keys(connection, keys, columns)
     if place.table not in tables(connection, place.schema):
         create(connection, place, f"SELECT *, NULL::TIMESTAMPTZ AS {RELEASE} FROM {INCOMING} LIMIT 0")
@@ -173,10 +175,22 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _bring(connection: Connection, reader: str, arguments: list[Any]) -> dict[str, Column]:
-    """Reads a source into a table of its own, and returns its columns."""
-    connection.execute(f"CREATE TEMP TABLE {INCOMING.partition('.')[2]} AS SELECT * FROM {reader}", arguments)
+def _bring(connection: Connection, place: Place, reader: str, arguments: list[Any]) -> dict[str, Column]:
+    """Reads a source into a table of its own, and returns its columns.
+
+    What is text in the table stays text, though a reader takes it for numbers or dates: in this release, all
+    codes may look like those.
+    """
+    read = f"CREATE OR REPLACE TEMP TABLE {INCOMING.partition('.')[2]} AS SELECT * FROM "
+    connection.execute(read + reader, arguments)
     columns = _columns(connection, INCOMING)
+    if reader in TELL and place.table in tables(connection, place.schema):
+        there = _columns(connection, place.name)
+        text = {name for name in columns if name in there and there[name].kind == "VARCHAR"}
+        if any(columns[name].kind != "VARCHAR" for name in text):
+            types = {one.name: "VARCHAR" if name in text else one.kind for name, one in columns.items()}
+            connection.execute(f"{read}{reader[:-1]}, {TELL[reader]}=?)", [*arguments, types])
+            columns = _columns(connection, INCOMING)
     _refuse_ours(columns)
     return columns
 
