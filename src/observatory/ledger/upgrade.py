@@ -8,12 +8,14 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
 from sqlalchemy.exc import DatabaseError
 
 from ..access import operator
 from ..errors import Unavailable
 from .database import Database, Transaction, open_database, row
+from .schemas import make_schema
 from .statements import Statement
 from .tables import schema_version
 
@@ -79,6 +81,9 @@ def _migrating(url: str) -> Iterator[Config]:
             yield _config(connection)
     except DatabaseError as error:
         raise Unavailable(f"{hidden(url)} cannot be used: {error.orig}") from error
+    except CommandError as error:
+        # Of a later version of this code, or of another program that is migrated in the same way.
+        raise Unavailable(f"{hidden(url)} is at a version that this code does not know: {error}") from error
     finally:
         engine.dispose()
 
@@ -116,6 +121,7 @@ def _begin_on_postgresql(connection: Connection) -> None:
     connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
     connection.execute(text("SET LOCAL timezone = 'UTC'"))
     connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+    make_schema(connection)
 
 
 def hidden(url: str) -> str:

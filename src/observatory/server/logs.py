@@ -26,12 +26,15 @@ SECRETS = (
 )
 
 
-def configure(settings: Settings) -> None:
-    """Lets all that is logged in this process be written in one form, warnings and worse by default."""
+def configure(settings: Settings, root: logging.Logger | None = None) -> None:
+    """Lets all that is logged in this process be written in one form, warnings and worse by default.
+
+    In a process of somebody else, `root` is the logger below which all is ours.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if settings.log_format == "json" else TextLines())
-    root = logging.getLogger()
-    root.handlers = [handler]
+    root = root or logging.getLogger()
+    root.handlers, root.propagate = [handler], False
     root.setLevel(logging.WARNING)
     REQUESTS.setLevel(logging.INFO if settings.log == "requests" else logging.WARNING)
 
