@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 ENDED = ("success", "failed")
-LINES = 60  # of each log in a report
+LINES, WIDTH = 60, 400  # of each log in a report, and of a line of it
 
 # Ends all processes of the sessions it is told of when whoever tells it them is gone, however that came.
 KEEPER = """
@@ -55,24 +55,17 @@ def until(ask: Callable[[], T], what: str, seconds: float = 120) -> T:
 class Airflow:
     """Runs the DAG files of `dags_folder` in a `with` statement, after which nothing of it is left.
 
-    All its processes have the `environment` too. `database` is the metadata database, if not one in SQLite.
-    Nothing waits for a triggerer but what is deferred.
+    All its processes have the `environment` too. Its metadata database is in SQLite.
     """
 
-    def __init__(
-        self,
-        environment: Mapping[str, str],
-        database: str | None = None,
-        components: Sequence[str] = COMPONENTS,
-    ) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="airflow-"))
         self.dags_folder = self.home / "dags"
         self.dags_folder.mkdir()
         self.url = f"http://127.0.0.1:{free_port()}"
         # Those of the Airflow within this process are not for this one.
         inherited = {key: told for key, told in os.environ.items() if not key.startswith("AIRFLOW")}
-        self.environment = inherited | _settings(self.home, self.url, database) | dict(environment)
-        self._components = components
+        self.environment = inherited | _settings(self.home, self.url) | dict(environment)
         self._http = httpx2.Client(base_url=self.url, timeout=30)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         keeper = [sys.executable, "-c", KEEPER, str(self.home)]
@@ -109,7 +102,7 @@ class Airflow:
 
     def start(self, *components: str) -> None:
         """Starts components, all of them if none is named."""
-        for component in components or self._components:
+        for component in components or COMPONENTS:
             with self._log(component).open("ab") as log:
                 process = subprocess.Popen(
                     [*AIRFLOW, component],
@@ -124,7 +117,7 @@ class Airflow:
 
     def kill(self, *components: str) -> None:
         """Kills components, all of them if none is named, with all that they run, as a lost machine does."""
-        for component in components or self._components:
+        for component in components or COMPONENTS:
             process = self._processes.pop(component)
             for pid in _session(process.pid):
                 with suppress(ProcessLookupError):
@@ -236,7 +229,7 @@ class Airflow:
 AIRFLOW = (sys.executable, "-m", "airflow")
 
 
-def _settings(home: Path, url: str, database: str | None) -> dict[str, str]:
+def _settings(home: Path, url: str) -> dict[str, str]:
     """Returns the settings of an Airflow that looks at its files often, and gives up early what is dead."""
     told = {
         "CORE__DAGS_FOLDER": home / "dags",
@@ -247,7 +240,7 @@ def _settings(home: Path, url: str, database: str | None) -> dict[str, str]:
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,
         "CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "CORE__DEFAULT_TASK_RETRY_DELAY": 5,
-        "DATABASE__SQL_ALCHEMY_CONN": database or f"sqlite:///{home}/airflow.db",
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
         "DATABASE__LOAD_DEFAULT_CONNECTIONS": False,
         "API__HOST": "127.0.0.1",
         "API__PORT": url.rpartition(":")[2],
@@ -268,7 +261,7 @@ def _settings(home: Path, url: str, database: str | None) -> dict[str, str]:
         "USAGE_DATA_COLLECTION__ENABLED": False,
     }
     settings = {f"AIRFLOW__{name}": str(value) for name, value in told.items()}
-    return settings | {"AIRFLOW_HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "NO_COLOR": "1"}
+    return settings | {"AIRFLOW_HOME": str(home), "NO_COLOR": "1"}
 
 
 def _session(leader: int) -> Iterator[int]:
@@ -285,4 +278,4 @@ def _named(task: Mapping[str, Any]) -> str:
 
 def _end(file: Path) -> str:
     lines = file.read_text(errors="replace").splitlines()[-LINES:]
-    return "\n".join([f"--- {file}", *lines])
+    return "\n".join([f"--- {file}", *(line[:WIDTH] for line in lines)])

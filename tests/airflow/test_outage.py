@@ -88,7 +88,7 @@ def test_a_new_worker_without_a_snapshot_says_so_once_and_recovers(here: Partner
     begin(here, name)
     try:
         here.airflow.kill("dag-processor")
-        shutil.rmtree(here.airflow.home / "cache")
+        shutil.rmtree(here.airflow.home / "observatory")
         here.airflow.start("dag-processor")
         errors = until(here.airflow.import_errors, "the file cannot be read", 60)
         print(errors)
