@@ -23,7 +23,7 @@ from ..server.conftest import free_port
 
 pytestmark = pytest.mark.long
 AIRFLOW = [sys.executable, "-m", "airflow"]
-ROUNDS = 150
+ROUNDS = 60
 
 
 class ApiServer:
