@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
+from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped] # has no types
 
 from observatory import Dataset, DatasetRelease, DatasetType, Invalid, ObservatoryApi, Unavailable
 from observatory.airflow import SnapshotRelease, SnapshotTelescope
@@ -90,12 +91,20 @@ def test_a_damaged_download_is_neither_kept_nor_loaded(
     assert recorded(api, dataset) == [1]
 
 
+@pytest.mark.parametrize(("kept_at", "times"), [(None, [1, 1, 2, 2]), ("memory://downloads", [1, 1, 1, 1])])
 def test_a_download_that_is_whole_is_kept_for_the_next_try_and_one_that_was_changed_is_fetched_again(
-    api: ObservatoryApi, dataset: Dataset, tmp_path: Path, run_dag: RunDag
+    api: ObservatoryApi,
+    dataset: Dataset,
+    tmp_path: Path,
+    run_dag: RunDag,
+    kept_at: str | None,
+    times: list[int],
 ) -> None:
     class Breaking(Codes):
         def load(self, release: SnapshotRelease, source: Source) -> Loaded:
             fetched.append(len(self.fetched))
+            if kept_at:
+                assert MemoryFileSystem().find("downloads")
             if len(fetched) == 2:
                 assert isinstance(source, Path)
                 source.write_text("code\n")
@@ -104,9 +113,11 @@ def test_a_download_that_is_whole_is_kept_for_the_next_try_and_one_that_was_chan
             return super().load(release, source)
 
     fetched: list[int] = []
-    breaking = Breaking("changed", dataset, tmp_path, newest=1, retries=3, default_args={"retry_delay": 0})
+    again: dict[str, Any] = {"retries": 3, "default_args": {"retry_delay": 0}}
+    breaking = Breaking("changed", dataset, tmp_path, newest=1, kept_at=kept_at, **again)
     assert run_dag(breaking.make_dag()) == loaded("success")
-    assert fetched == [1, 1, 2, 2]
+    assert fetched == times
+    assert list(tmp_path.glob("work/*/*")) == MemoryFileSystem().find("downloads") == []
     # Each try had a claim of its own, so that an earlier one could not have recorded any more.
     assert [one.holder[-5:] for one in api.get_claims(dataset_id=dataset.id)] == [
         f"try {n}" for n in (1, 2, 3, 4)

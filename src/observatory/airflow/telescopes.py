@@ -136,9 +136,14 @@ class Telescope(Workflow, ABC, Generic[R]):
         """Claims one release, downloads, loads and records it, and returns its id."""
         one = msgspec.convert(release, self.release_type)
         asked = (self.dataset.id, one.period, cast(Context, context), self.claim_seconds)
-        with claims.claimed(self.api, *asked) as claim:
-            self._load(one, claim)
-            [id] = self.add_new_dataset_releases(one, claim, **context)
+        try:
+            with claims.claimed(self.api, *asked) as claim:
+                self._load(one, claim)
+                [id] = self.add_new_dataset_releases(one, claim, **context)
+        finally:
+            if self.kept_at:
+                # The next try, which may be on another worker, does not reach this disk.
+                downloads.remove(self.work_folder(one))
         self.cleanup(one)
         # The numbers are also given apart, for whoever shows them as a bar.
         numbers = {"what": "loaded", "done": context["ti"].map_index + 1, "total": of}
