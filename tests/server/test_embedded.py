@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx2
@@ -15,6 +16,8 @@ import pytest
 from observatory import Invalid, ObservatoryApi, Organisation, Unauthorized, Unavailable
 from observatory.client.saved import load, normal
 from observatory.ledger import upgrade
+from observatory.ledger.dump import dump
+from observatory.ledger.load import load as load_book
 from observatory.ledger.schemas import in_schema
 from observatory.ledger.upgrade import downgrade
 
@@ -145,6 +148,18 @@ def test_a_server_of_its_own_takes_over_by_the_same_url(
     with ObservatoryApi(_ready(mounted, database_url)) as api:
         kept = api.post_organisation(Organisation(name="Curtin Press"))
     with ObservatoryApi(serve(settings(database_url))) as api:
+        assert api.get_organisation(kept.id) == kept
+
+
+def test_a_whole_book_moves_out_of_its_schema(
+    mounted: Mounts, new_database: Callable[[], str], tmp_path: Path
+) -> None:
+    inside, own = in_schema(new_database(), "observatory"), f"sqlite:///{tmp_path}/own.db"
+    with ObservatoryApi(_ready(mounted, inside)) as api:
+        kept = api.post_organisation(Organisation(name="Curtin Press"))
+    written = dump(inside, tmp_path / "book.dump", datetime.now(UTC))
+    assert load_book(own, tmp_path / "book.dump") == written
+    with ObservatoryApi(_ready(mounted, own)) as api:
         assert api.get_organisation(kept.id) == kept
 
 
