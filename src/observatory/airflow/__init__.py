@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .assets import dataset_asset
     from .claims import Empty, Unobtainable
+    from .hook import ObservatoryHook
     from .partitions import partition_key, period_of
     from .releases import PartitionRelease, Release, SnapshotRelease, StreamRelease
     from .tasks import claimed_release, missing_releases, probe_source, record_release
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Empty",
+    "ObservatoryHook",
     "PartitionRelease",
     "PartitionTelescope",
     "Release",
@@ -39,6 +41,7 @@ __all__ = [
 PLACES = {
     "assets": ["dataset_asset"],
     "claims": ["Empty", "Unobtainable"],
+    "hook": ["ObservatoryHook"],
     "partitions": ["partition_key", "period_of"],
     "releases": ["PartitionRelease", "Release", "SnapshotRelease", "StreamRelease"],
     "tasks": ["claimed_release", "missing_releases", "probe_source", "record_release"],
