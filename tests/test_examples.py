@@ -1,6 +1,5 @@
 """The examples on their real source; what they download is kept in .work, so that only one run waits."""
 
-import ast
 import json
 import os
 import pty
@@ -44,24 +43,6 @@ def psl(tmp_path: Path) -> PublicSuffixList:
 @pytest.fixture
 def codes(tmp_path: Path) -> ObservatoryCodes:
     return ObservatoryCodes("codes", "observatory codes", folder=tmp_path)
-
-
-def test_airflow_reads_the_examples_as_its_dag_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow.dag_processing.dagbag import DagBag
-
-    # Reading them asks neither the book nor the source.
-    monkeypatch.setenv("OBSERVATORY_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    bag = DagBag(str(ROOT / "examples"), bundle_path=ROOT / "examples")
-    assert bag.import_errors == {}
-    assert set(bag.dags) == {"mpc_obscodes", "public_suffix_list"}
-
-
-@pytest.mark.parametrize("file", ["mpc_obscodes.py", "public_suffix_list.py"])
-def test_an_example_is_short_enough_to_be_copied(file: str) -> None:
-    tree = ast.parse((ROOT / "examples" / file).read_text())
-    written = {line for node in tree.body[1:] for line in range(node.lineno, (node.end_lineno or 0) + 1)}
-    assert len(written) < 65
 
 
 def test_the_source_offers_its_versions_by_date(codes: ObservatoryCodes) -> None:
