@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -69,9 +70,10 @@ def test_a_task_that_runs_again_records_what_was_withdrawn_since(
     assert (anew.id != first.id, anew.revision) == (True, 2)
 
 
-def test_only_calls_outside_of_tasks_are_for_parsing(
+def test_only_what_is_asked_while_a_file_is_read_is_for_parsing(
     heard: tuple[str, list[str | None]],
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
     run_dag: Callable[[DAG], States],
 ) -> None:
     url, purposes = heard
@@ -79,11 +81,14 @@ def test_only_calls_outside_of_tasks_are_for_parsing(
 
     def ask() -> None:
         with make_observatory_api() as api, suppress(ObservatoryError):
-            api.get_organisation(1)
+            api.get_coverage(1)
 
     with DAG("asks") as dag:
         task(ask)()
+    monkeypatch.setenv("OBSERVATORY_SNAPSHOTS", str(tmp_path / "snapshots"))
+    # As a DAG file is read: its lines are run as a module.
+    exec("ask()", {"__name__": "file_with_dags", "ask": ask})  # ours
     ask()
     run_dag(dag)
 
-    assert purposes == ["parsing", None]
+    assert purposes == ["parsing", None, None]

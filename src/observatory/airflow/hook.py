@@ -3,7 +3,7 @@
 import os
 from typing import Any, NamedTuple
 
-from airflow.sdk import BaseHook, Connection, get_current_context
+from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from ..client import ObservatoryApi
@@ -63,15 +63,6 @@ class ObservatoryHook(BaseHook):
             return False, _cure(error)
         seen = "" if is_safe(server.url) else "; the key goes there unencrypted: use https"
         return True, f"the book at {server.url}, {_as_whom(key)}{seen}"
-
-
-def purpose() -> str | None:
-    """Returns what a call is for: outside of tasks, to make DAGs, which a busy server serves after tasks."""
-    try:
-        get_current_context()
-    except RuntimeError:
-        return "parsing"
-    return None
 
 
 def connection_settings(conn_id: str = CONNECTION) -> Server | None:

@@ -6,12 +6,20 @@ fields that are given (and creates where there is no id), delete_ removes. All r
 
 from datetime import date
 
-from ..records import Dataset, DatasetType, Organisation, TableType, Workflow, WorkflowType
+from ..records import Contents, Dataset, DatasetType, Organisation, TableType, Workflow, WorkflowType
 from .connection import Connection, time_text
 
 
 class Catalogue(Connection):
     """The methods of organisations, workflows, types and datasets."""
+
+    def whole_catalogue(self, addresses: bool = False) -> Contents:
+        """Returns all that the key may see of the catalogue, each record once and related ones by their ids.
+
+        With `addresses`, those of datasets are told that the key may read.
+        """
+        asked = {"addresses": addresses or None}
+        return self._transport.call("GET", "catalogue", Contents, asked=asked)
 
     def get_organisation(self, id: int) -> Organisation:
         """Returns an organisation."""

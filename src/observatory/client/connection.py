@@ -11,16 +11,33 @@ from uuid import uuid4
 
 from ..errors import Invalid, NotFound
 from ..intervals import moment
-from ..records import PAGE, R, Record, is_given, kind_of, unset
+from ..records import (
+    PAGE,
+    Dataset,
+    DatasetType,
+    Organisation,
+    R,
+    Record,
+    TableType,
+    Workflow,
+    WorkflowType,
+    is_given,
+    kind_of,
+    unset,
+)
 from ..rules import normal
 from ..settings import read
 from .saved import HERE, key_for
 
 if TYPE_CHECKING:
+    from .nested import Nested
+    from .snapshot import Reading
     from .transport import Transport
 
 
 T = TypeVar("T")
+# What DAG files are made of.
+CATALOGUE = (Organisation, WorkflowType, Workflow, TableType, DatasetType, Dataset)
 
 
 class ListWasCut(UserWarning):
@@ -35,11 +52,17 @@ class Connection:
     """A server that is asked, with the key it asks for and the seconds its answer is waited for."""
 
     def __init__(
-        self, url: str, api_key: str | None = None, timeout: float = 30, purpose: str | None = None
+        self,
+        url: str,
+        api_key: str | None = None,
+        timeout: float = 30,
+        purpose: str | None = None,
+        reading: "Reading | None" = None,
     ) -> None:
         if not url.startswith(("http://", "https://")):
             raise Invalid(f"{url!r} is no address of a server", {"url": "write it as http://host:port"})
         self._server = (url, api_key, timeout, purpose)
+        self._reading = reading
 
     @property
     def url(self) -> str:
@@ -58,7 +81,7 @@ class Connection:
         if api_key and not is_safe(url):
             said = f"the key is sent to {url} unencrypted, and others on the way can read it: use https"
             warnings.warn(said, KeyIsSentInTheOpen, stacklevel=2)
-        return Transport(url, api_key=api_key, timeout=timeout, purpose=purpose)
+        return Transport(url, api_key=api_key, timeout=timeout, purpose=purpose, reading=self._reading)
 
     def __enter__(self) -> Self:
         return self
@@ -73,6 +96,8 @@ class Connection:
 
     def _get(self, kind: type[R], id: int, as_of: date | None = None) -> R:
         asked = {"as_of": time_text("as_of", as_of)}
+        if as_of is None and (catalogue := self._catalogue(kind)):
+            return catalogue.one(kind, number(id))
         return self._transport.call("GET", f"{kind.path}/{number(id)}", kind, asked=asked)
 
     def _get_typed(self, kind: type[R], id: int | None, type_id: str | None) -> R:
@@ -86,12 +111,22 @@ class Connection:
         return found[0]
 
     def _list(self, kind: type[R], limit: int | None, **asked: Any) -> list[R]:
+        only_book_knows = asked.get("as_of") is not None or asked.get("address") is not None
+        if not only_book_knows and (catalogue := self._catalogue(kind)):
+            return _cut(catalogue.all(kind, asked), limit, kind.path)
         return self._pages(kind.path, kind, limit, **asked)
+
+    def _catalogue(self, kind: type[Record]) -> "Nested | None":
+        """Returns the catalogue that a DAG file is answered from, if one is being read now."""
+        if self._reading is None or kind not in CATALOGUE or not self._reading.is_now():
+            return None
+        return self._reading.catalogue(
+            lambda *asked: self._transport.catalogue(*asked), with_addresses=kind is Dataset
+        )
 
     def _pages(self, path: str, kind: type[T], limit: int | None, **asked: Any) -> list[T]:
         """Returns a list, however many pages it has."""
-        if limit is not None and limit < 0:
-            raise ValueError("a limit is the most to answer: it must not be below 0")
+        _check_limit(limit)
         found: list[T] = []
         after: str | None = None
         while True:
@@ -102,11 +137,7 @@ class Connection:
             found += page
             if after is None or (limit is not None and len(found) > limit):
                 break
-        if limit is not None and len(found) > limit:
-            what = path.rpartition("/")[2]
-            said = f"there are more {what} than the limit of {limit}: leave it out for all of them"
-            warnings.warn(said, ListWasCut, stacklevel=4)
-        return found[:limit]
+        return _cut(found, limit, path, stacklevel=5)
 
     def _post(self, record: R) -> R:
         # Named, so that it can be repeated: else the repetition would find its own record in the way.
@@ -126,6 +157,21 @@ class Connection:
 
     def _delete(self, kind: type[Record], id: int) -> None:
         self._transport.call("DELETE", f"{kind.path}/{number(id)}", type(None), repeatable=False)
+
+
+def _check_limit(limit: int | None) -> None:
+    if limit is not None and limit < 0:
+        raise ValueError("a limit is the most to answer: it must not be below 0")
+
+
+def _cut(found: list[T], limit: int | None, path: str, stacklevel: int = 4) -> list[T]:
+    """Returns no more than was asked for, and warns where there is more."""
+    _check_limit(limit)
+    if limit is not None and len(found) > limit:
+        what = path.rpartition("/")[2]
+        said = f"there are more {what} than the limit of {limit}: leave it out for all of them"
+        warnings.warn(said, ListWasCut, stacklevel=stacklevel)
+    return found[:limit]
 
 
 def is_safe(url: str) -> bool:
