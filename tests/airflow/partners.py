@@ -53,7 +53,7 @@ class Partners:
         """Tells whether tasks have loaded all these days, at least once, if they have not recorded them."""
         return all(file.exists() for file in self._signs(name, "loaded", days))
 
-    def run(self, name: str, seconds: float = 120) -> dict[str, str]:
+    def run(self, name: str, seconds: float = 180) -> dict[str, str]:
         """Runs the DAG of a partner to its end, and returns the states of its tasks."""
         run = self.airflow.trigger(f"sales_{name}")
         self.airflow.ended(f"sales_{name}", run, seconds)

@@ -39,7 +39,7 @@ shutil.rmtree(sys.argv[1], ignore_errors=True)
 """
 
 
-def until(ask: Callable[[], T], what: str, seconds: float = 120) -> T:
+def until(ask: Callable[[], T], what: str, seconds: float = 180) -> T:
     """Asks again and again until the answer is true, and returns it; fails when the time is over."""
     end = time.monotonic() + seconds
     while True:
@@ -59,7 +59,7 @@ class Airflow:
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self.home = Path(tempfile.mkdtemp(prefix="airflow-"))
+        self.home = Path(tempfile.mkdtemp(prefix="real-airflow-"))
         self.dags_folder = self.home / "dags"
         self.dags_folder.mkdir()
         self.url = f"http://127.0.0.1:{free_port()}"
@@ -147,7 +147,7 @@ class Airflow:
         found = self.call("GET", "importErrors?limit=100")["import_errors"]
         return {Path(one["filename"]).name: one["stack_trace"] for one in found}
 
-    def has(self, *dag_ids: str, seconds: float = 60) -> None:
+    def has(self, *dag_ids: str, seconds: float = 180) -> None:
         """Waits until there are these DAGs."""
 
         def are_there() -> bool:
@@ -156,7 +156,7 @@ class Airflow:
 
         until(are_there, f"the DAGs {dag_ids}", seconds)
 
-    def parsed(self, dag_id: str, times: int = 2, seconds: float = 60) -> None:
+    def parsed(self, dag_id: str, times: int = 2, seconds: float = 180) -> None:
         """Waits until the file of a DAG was read so many times more."""
         seen = set()
 
@@ -175,7 +175,7 @@ class Airflow:
         """Returns the state of a run."""
         return str(self.call("GET", f"dags/{dag_id}/dagRuns/{run_id}")["state"])
 
-    def ended(self, dag_id: str, run_id: str, seconds: float = 120) -> str:
+    def ended(self, dag_id: str, run_id: str, seconds: float = 180) -> str:
         """Waits until a run has ended, and returns its state."""
 
         def end() -> str | None:
