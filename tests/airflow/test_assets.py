@@ -104,19 +104,19 @@ def test_what_a_task_reads_and_records_is_told_to_a_lineage_service(
     with DAG("lineage", schedule=None) as dag:
 
         @task(inlets=[raw], outlets=[dataset_asset(dataset)])
-        def load_it(**context: Any) -> None:
+        def load_it(month: datetime, **context: Any) -> None:
             with make_observatory_api() as book:
                 whole = book.get_dataset(dataset.id)
-                told = DatasetRelease(dataset=whole, start_date=JANUARY, end_date=FEBRUARY)
+                told = DatasetRelease(dataset=whole, start_date=month, end_date=FEBRUARY)
                 release = book.post_dataset_release(told)
                 release.dataset = whole
                 mark_assets(context, [release])  # type: ignore[arg-type] # it is one
                 remember_links(context, book, [release])  # type: ignore[arg-type] # it is one
 
-        load_it()
+        load_it.expand(month=[JANUARY])
 
     states: States = run_dag(dag)
-    assert states == {"load_it": "success"}
+    assert states == {"load_it[0]": "success"}
     links = _links("lineage")
     key = load(CREDENTIALS).servers[normal(api.url)]
     for link in links:
@@ -141,12 +141,16 @@ def test_what_a_task_reads_and_records_is_told_to_a_lineage_service(
 
 
 def _links(dag_id: str) -> list[str]:
-    """Returns what Airflow's page of the task shows."""
+    """Returns what Airflow's page of the mapped task shows."""
+    from airflow.models.dagbag import DBDagBag
     from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session
 
     with create_session() as session:
         [run] = DagRun.find(dag_id=dag_id)
-        ti: Any = run.get_task_instance("load_it", session=session)
-        key = ti.key
-    return [link.get_link(None, ti_key=key) for link in (DatasetLink(), ReleasesLink())]  # type: ignore[arg-type] # not looked at
+        ti: Any = run.get_task_instance("load_it", session=session, map_index=0)
+        dag: Any = DBDagBag().get_latest_version_of_dag(dag_id, session=session)
+        shown = dag.get_task("load_it")
+        names = [DatasetLink().name, ReleasesLink().name]
+        assert set(names) <= set(shown.extra_links)
+        return [shown.get_extra_links(ti, name) for name in names]

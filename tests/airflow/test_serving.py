@@ -8,9 +8,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
+import psycopg
 import pytest
 
 from observatory import ObservatoryApi, Organisation
@@ -126,6 +128,26 @@ def test_the_book_is_served_beside_airflows_pages_which_are_no_slower(
     for path in ("/api/v2/monitor/health", "/api/v2/dags"):
         _compare(path, {"Authorization": f"Bearer {token}"}, without, serving, capsys)
     _stops_at_once(serving, url)
+
+
+def test_its_tables_are_in_a_schema_of_a_postgresql_that_is_there(
+    api_server: Callable[..., ApiServer], new_database: Callable[[], str]
+) -> None:
+    url = new_database()
+    told = {"AIRFLOW__OBSERVATORY__SERVE": "True", "AIRFLOW__OBSERVATORY__SCHEMA": "book"}
+    serving = api_server(**told, AIRFLOW__OBSERVATORY__DATABASE_URL=url)
+    served = f"{serving.url}/observatory"
+    # Both processes make the schema, its tables and the first key at the same moment.
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: httpx2.get(f"{served}/readyz", timeout=120), range(8)))
+    assert {one.status_code for one in answers} == {200}, [one.text for one in answers]
+    with ObservatoryApi(served) as api:
+        kept = api.post_organisation(Organisation(name="Curtin Press"))
+        assert all(api.get_organisation(kept.id) == kept for _ in range(20))
+    assert serving.log().count("the first key of this book") == 1
+    with psycopg.connect(url) as connection:
+        asked = b"SELECT DISTINCT schemaname FROM pg_tables WHERE schemaname !~ '^(pg_|information_)'"
+        assert connection.execute(asked).fetchall() == [("book",)]
 
 
 def _compare(

@@ -23,10 +23,7 @@ from observatory.ledger.upgrade import downgrade
 
 # Some of the client's own tests; all of them are run by the long ones.
 from ..client.test_catalogue import test_lists_are_whole_however_many_pages_they_take  # noqa: F401
-from ..client.test_releases import (  # noqa: F401
-    test_a_withdrawn_release_is_missing_and_recorded_anew_as_a_revision,
-    test_many_are_recorded_all_or_none,
-)
+from ..client.test_releases import test_many_are_recorded_all_or_none  # noqa: F401
 from ..conftest import CREDENTIALS
 from .mounted import *  # noqa: F403
 from .mounted import Mounts, settings
