@@ -25,6 +25,7 @@ from .releases import coverage, releases
 from .resources import resource
 from .ring import reencrypt, ring
 from .serve import serve
+from .snapshot import snapshot
 from .wanted import offers, probe, status
 from .withdrawing import withdraw
 
@@ -99,6 +100,7 @@ app.add_typer(claims, name="claims")
 app.add_typer(adopt_from, name="adopt-from")
 app.command()(apply)
 app.command()(export)
+app.command()(snapshot)
 app.command(name="import")(load_all)
 app.command()(login)
 app.command()(logout)
