@@ -13,16 +13,21 @@ if TYPE_CHECKING:
     from .hook import ObservatoryHook
     from .partitions import partition_key, period_of
     from .releases import PartitionRelease, Release, SnapshotRelease, StreamRelease
+    from .sensors import DagRunSensor, DatasetReleaseSensor
     from .tasks import claimed_release, missing_releases, probe_source, record_release
     from .telescopes import PartitionTelescope, SnapshotTelescope, StreamTelescope, Telescope
+    from .watching import ReleaseTrigger
     from .workflow import Workflow
 
 __all__ = [
+    "DagRunSensor",
+    "DatasetReleaseSensor",
     "Empty",
     "ObservatoryHook",
     "PartitionRelease",
     "PartitionTelescope",
     "Release",
+    "ReleaseTrigger",
     "SnapshotRelease",
     "SnapshotTelescope",
     "StreamRelease",
@@ -44,8 +49,10 @@ PLACES = {
     "hook": ["ObservatoryHook"],
     "partitions": ["partition_key", "period_of"],
     "releases": ["PartitionRelease", "Release", "SnapshotRelease", "StreamRelease"],
+    "sensors": ["DagRunSensor", "DatasetReleaseSensor"],
     "tasks": ["claimed_release", "missing_releases", "probe_source", "record_release"],
     "telescopes": ["PartitionTelescope", "SnapshotTelescope", "StreamTelescope", "Telescope"],
+    "watching": ["ReleaseTrigger"],
     "workflow": ["Workflow"],
 }
 

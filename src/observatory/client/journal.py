@@ -79,6 +79,10 @@ class Journal(Connection):
             if not (found or is_more or wait):
                 time.sleep(pause)
 
+    def get_cursor(self) -> str:
+        """Returns the cursor of the journal's end: all that is yet to come is behind it."""
+        return self._part({"after": "now", "limit": 1})[1]
+
     def get_history(self, record: Record) -> list[Entry]:
         """Returns the entries about a record, the oldest first: who made it, changed it and removed it.
 
