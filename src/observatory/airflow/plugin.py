@@ -44,7 +44,7 @@ class ObservatoryPlugin(AirflowPlugin):
 def settings_of(conf: Any) -> Settings:
     """Returns the settings of the service: where the book is by Airflow's, all else by the environment."""
     told = conf.get(SECTION, "database_url", fallback="")
-    home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+    home = Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser()
     scheme, found, rest = (told or f"sqlite:///{home}/observatory.db").partition("://")
     # As Airflow's own connection is written, which names the driver too.
     url = f"{scheme.partition('+')[0]}{found}{rest}"
