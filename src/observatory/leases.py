@@ -19,7 +19,8 @@ class Claiming(msgspec.Struct, omit_defaults=True):
     """Who takes up to `limit` of the missing periods of a dataset, for so many seconds.
 
     The `holder` is named in what others are told; by default it is the name of the account. A span asks for
-    periods that touch it, `releases` for just these, `reasons` for those that are missing for one of these.
+    periods that touch it, `reasons` for those that are missing for one of these, and `releases` for just the
+    periods that it names, also where they failed a short while ago.
     """
 
     dataset: Dataset

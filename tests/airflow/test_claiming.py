@@ -137,6 +137,17 @@ def test_a_release_that_failed_is_given_back_with_its_error_and_stops_no_other(
     assert f"1 failed, tried again from {failed.retry_at:%Y-%m-%d %H:%M} UTC on" in caplog.messages[-1]
 
 
+def test_a_task_that_failed_for_good_and_is_cleared_loads_its_release_at_once(
+    api: ObservatoryApi, dataset: Dataset, telescope: Codes, run_dag: RunDag, run_again: RunAgain
+) -> None:
+    telescope.breaks_at = 10
+    dag = telescope.make_dag()
+    assert run_dag(dag) == loaded("success", "failed", "success")
+    telescope.breaks_at = None
+    assert sorted(run_again(dag, "ingest").values()) == ["skipped", "skipped", "success"]
+    assert recorded(api, dataset) == [(7, 1), (10, 1), (17, 1)]
+
+
 def test_what_the_source_says_is_not_there_is_settled_so(
     api: ObservatoryApi, dataset: Dataset, run_dag: RunDag, tmp_path: Path
 ) -> None:

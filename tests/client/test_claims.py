@@ -236,6 +236,12 @@ def test_just_the_periods_that_are_named_are_claimed(api: ObservatoryApi, offeri
     [one] = api.claim_releases(dataset.id, releases=[(days[2].date(), days[3].date())]).releases
     assert numbers([one]) == [2]
     assert numbers(api.claim(dataset.id, 9, releases=[(days[5], days[6])], order="newest").releases) == []
+    # What failed is passed over for a while, unless it is named.
+    assert mine.claim
+    api.give_back_claim(mine.claim, Return("failed", error="no disk"), [(days[1], days[2])])
+    assert numbers(api.claim(dataset.id, 9, start_date=days[1], end_date=days[2]).releases) == []
+    again = api.claim(dataset.id, releases=[(days[1], days[2])]).releases
+    assert (numbers(again), again[0].failures) == ([1], 1)
     with pytest.raises(Invalid, match=r"releases\[0\]\.end_date"):
         api._transport.call(
             "POST", "claims", Granted, body=Claiming(dataset, releases=[Period(days[1], days[0])])

@@ -39,9 +39,9 @@ class Claims(Connection):
         """Takes up to `limit` of the missing periods of a dataset, at most 10,000, for so many seconds.
 
         What others hold, and what failed a short while ago, is passed over. Where nothing is left, the claim
-        in the answer is None. A span asks for periods that touch it, `releases` for just these, `reasons`
-        for those that are missing for one of these. `holder` is whom others are told about; by default it is
-        the account.
+        in the answer is None. A span asks for periods that touch it, `reasons` for those that are missing
+        for one of these, and `releases` for just those that are named, also where they failed a short while
+        ago. `holder` is whom others are told about; by default it is the account.
         """
         asked = Claiming(Dataset(id=number(dataset_id)), holder, seconds, limit, order)
         asked.start_date, asked.end_date = _moment("start_date", start_date), _moment("end_date", end_date)

@@ -179,7 +179,6 @@ def _free_ones(
         w.since.is_not(None),
         since <= NOW,
         w.claimed_until <= NOW if has_run_out else w.claimed_until.is_(None),
-        or_(w.retry_at.is_(None), w.retry_at <= NOW),
     )
     if in_span:
         start: ColumnElement[datetime] = bindparam("start", type_=MOMENT)
@@ -188,7 +187,10 @@ def _free_ones(
     if for_reasons:
         found = found.where(among(why(), "reasons", sqlite))
     if given:
+        # Who names what failed a short while ago has seen to it, as whoever clears a task has.
         found = found.where(of_given(GIVEN_ON_SQLITE if sqlite else GIVEN))
+    else:
+        found = found.where(or_(w.retry_at.is_(None), w.retry_at <= NOW))
     places = (w.start_date, w.end_date)
     found = found.order_by(*(places if order == "oldest" else (place.desc() for place in places)))
     # What somebody else is taking at this moment is passed over, and not waited for.
