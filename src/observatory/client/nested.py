@@ -67,14 +67,14 @@ class Nested:
 
     def one(self, kind: type[R], id: int) -> R:
         """Returns a record by its id; raises NotFound where there is none."""
-        id = _checked(f"{kind.__name__}.id", id)
+        id = _checked({"id": id})["id"]
         if id not in self.by_id[kind]:
             raise NotFound(f"{kind.__name__} {id} does not exist")
         return copy(self.by_id[kind][id])  # type: ignore[no-any-return] # of the kind
 
     def all(self, kind: type[R], asked: Mapping[str, Any]) -> list[R]:
         """Returns the records by id that fit the filters; raises NotFound for a filter that names nothing."""
-        wanted = {name: _checked(name, value) for name, value in asked.items() if value is not None}
+        wanted = _checked({name: value for name, value in asked.items() if value is not None})
         if not wanted:
             return list(map(copy, self.by_id[kind].values()))
         found = [self._index(kind, name).get(value, []) for name, value in wanted.items()]
@@ -112,11 +112,17 @@ def _values(record: Any, name: str) -> Iterable[Any]:
     return [getattr(of, name.removesuffix("_id")).id if name in RELATED else getattr(of, name)]
 
 
-def _checked(name: str, value: Any) -> Any:
+def _checked(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what is asked for as the server reads it; raises Invalid for what it would not take."""
-    try:
-        if name in RELATED or name.endswith(".id"):
-            return msgspec.convert(value, type=_ID, strict=False)
-        return msgspec.convert(str(value), type=_TEXT)
-    except msgspec.ValidationError as error:
-        raise Invalid("a parameter is not what is expected", {name: str(error)}) from None
+    checked, wrong = {}, {}
+    for name, value in asked.items():
+        try:
+            if name in RELATED or name == "id":
+                checked[name] = msgspec.convert(value, type=_ID, strict=False)
+            else:
+                checked[name] = msgspec.convert(str(value), type=_TEXT)
+        except msgspec.ValidationError as error:
+            wrong[name] = str(error)
+    if wrong:
+        raise Invalid("a parameter is not what is expected", wrong)
+    return checked
