@@ -9,12 +9,13 @@ from uuid import uuid4
 
 import pytest
 
-from observatory import Dataset, DatasetRelease, ObservatoryApi
+from observatory import Dataset, DatasetRelease, Grant, ObservatoryApi
 from observatory.airflow.following import Lost, following
 from observatory.airflow.triggers import DagRunTrigger, Polls, SettledTrigger
 from observatory.intervals import Period
 from observatory.wants import Offer
 
+from ..server.conftest import key_for
 from .book import Book, add_partner
 
 JANUARY = datetime(2026, 1, 1, tzinfo=UTC)
@@ -104,6 +105,28 @@ def test_parts_make_up_the_whole_whatever_their_order(book: Book, dataset: Datas
         await still(waiting)
         await in_thread(record, book.api, dataset, 1)
         await waiting
+
+    run(test())
+
+
+def test_a_reader_of_an_organisation_waits_for_what_it_may_read_and_for_nothing_else(
+    book: Book, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = add_partner(book.api, f"Bob {uuid4()}")
+    reader = key_for(book.api, Grant("reader", dataset.workflow.organisation.id), name=str(uuid4()))
+    monkeypatch.setenv("OBSERVATORY_API_KEY", reader.secret)
+
+    async def test() -> None:
+        after = book.api.get_cursor()
+        waiting, never = [
+            asyncio.create_task(fired(SettledTrigger(one.id, [key(1)], None, after)))
+            for one in (dataset, other)
+        ]
+        await in_thread(record, book.api, other, 1)
+        await in_thread(record, book.api, dataset, 1)
+        await waiting
+        assert not never.done()
+        never.cancel()
 
     run(test())
 
@@ -214,10 +237,26 @@ def test_a_cursor_that_leads_nowhere_asks_for_a_look_and_holds_up_nobody_else(
 ) -> None:
     async def test() -> None:
         good = asyncio.create_task(fired(SettledTrigger(dataset.id, [key(1)], None, book.api.get_cursor())))
-        await fired(SettledTrigger(dataset.id, [key(1)], None, "7.999999999"))
+        await fired(SettledTrigger(dataset.id, [key(1)], None, "0.1"))
         assert not good.done()
         await in_thread(record, book.api, dataset, 1)
         await good
+
+    run(test())
+
+
+def test_a_book_that_goes_less_far_than_it_did_asks_for_a_look(book: Book, dataset: Dataset) -> None:
+    place = book.api.get_cursor().partition(".")[0]
+
+    async def test() -> None:
+        other = asyncio.create_task(fired(SettledTrigger(dataset.id, [key(1)], None, book.api.get_cursor())))
+        ahead = SettledTrigger(dataset.id, [key(1)], None, f"{int(place) + 99}.999999999")
+        waiting = asyncio.create_task(fired(ahead))
+        await asyncio.sleep(1)
+        await in_thread(record, book.api, dataset, 0)
+        await waiting
+        assert not other.done()
+        other.cancel()
 
     run(test())
 

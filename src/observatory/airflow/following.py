@@ -120,7 +120,8 @@ class Follower:
     async def _read(self, feed: Feed) -> float:
         """Reads one part and tells it, and returns from its start how many seconds later to go on."""
         self._is_behind.clear()
-        places = [one.reached for one in self._readers]
+        readers = list(self._readers)
+        places = [one.reached for one in readers]
         known = [one for one in places if one is not None]
         self._asked = min(known, key=_place) if known else NOW
         try:
@@ -135,6 +136,11 @@ class Follower:
             self._asked, asked = None, self._asked
         if part is None:
             return PACE
+        if not part.is_more:
+            for reader in readers:
+                # A copy of the book from before was restored, or it is another one.
+                if reader.reached and _place(reader.reached) > _place(part.cursor):
+                    reader.reached = None
         for reader in self._readers:
             # Who joined meanwhile, from a place before, is caught up with next.
             if reader.reached is None or asked == NOW or _place(reader.reached) >= _place(asked or NOW):
