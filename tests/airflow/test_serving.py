@@ -23,7 +23,7 @@ from observatory.ledger.upgrade import downgrade
 from ..conftest import CREDENTIALS
 from ..server.conftest import free_port
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 AIRFLOW = [sys.executable, "-m", "airflow"]
 ROUNDS = 60
 
@@ -36,7 +36,7 @@ class ApiServer:
         # Each call on a connection of its own, as both processes take them in turn.
         self._http = httpx2.Client(base_url=self.url, timeout=30, headers={"Connection": "close"})
         self._log = (home / f"api-{port}.log").open("w")
-        command = [*AIRFLOW, "api-server", "--port", str(port), "--workers", "2"]
+        command = [*AIRFLOW, "api-server", "--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
         self._process = subprocess.Popen(
             command,
             env=environment(home) | told,
@@ -44,7 +44,10 @@ class ApiServer:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        deadline = time.monotonic() + 120
+
+    def wait(self) -> None:
+        """Waits until it answers, which takes it long on a machine that has much else to do."""
+        deadline = time.monotonic() + 240
         while self.seconds("/api/v2/monitor/health") is None:
             assert time.monotonic() < deadline, Path(self._log.name).read_text()[-3000:]
             time.sleep(0.5)
@@ -102,6 +105,7 @@ def api_server(home: Path) -> Iterator[Callable[..., ApiServer]]:
 
     def start(**told: str) -> ApiServer:
         started.append(ApiServer(home, **told))
+        started[-1].wait()
         return started[-1]
 
     yield start
