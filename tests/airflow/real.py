@@ -240,7 +240,7 @@ def _settings(home: Path, url: str) -> dict[str, str]:
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,
         "CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "CORE__DEFAULT_TASK_RETRY_DELAY": 5,
-        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60",  # seconds to wait for a lock
         "DATABASE__LOAD_DEFAULT_CONNECTIONS": False,
         "API__HOST": "127.0.0.1",
         "API__PORT": url.rpartition(":")[2],
