@@ -19,6 +19,7 @@ from . import (
     missing,
     ours,
     overload,
+    parsing,
     postgresql,
     predecessor,
     profiles,
@@ -31,7 +32,7 @@ from .machine import WORK
 from .report import Report
 
 STARTED = time.perf_counter()
-PARTS = ("calls", "before", "tags", "overload", "missing", "holes", "batch", "depth", "startup")
+PARTS = ("calls", "before", "tags", "overload", "missing", "holes", "batch", "depth", "parsing", "startup")
 
 
 def main() -> None:
@@ -69,6 +70,10 @@ def _measured(folder: Path, parts: set[str], rounds: int, quick: bool) -> Report
                 report.before(told, found)
         if parts & {"batch", "missing", "holes", "depth", "tags", "overload"}:
             _others(told, Bench(postgres, mine, mine, min(rounds, 5)), parts, quick)
+        if "parsing" in parts:
+            _say("DAG files")
+            bench = Bench(postgres, mine, mine, min(rounds, 5))
+            parsing.tell(told, parsing.measure(bench, folder))
     if "startup" in parts:
         _say("startup")
         report.startup(told, startup.measure(rounds), startup.packages())
