@@ -8,7 +8,21 @@ from observatory.ledger import upgrade
 
 from ..conftest import be_let_in, key_of
 from ..server.conftest import Served, free_port
+from .keeper import Keeper
 from .proxy import Front
+
+
+class Kept(Served):
+    """One that is gone when this process is, even where that is killed."""
+
+    def __init__(self, database_url: str) -> None:
+        super().__init__(database_url)
+        self.keeper = Keeper()
+
+    def start(self) -> None:
+        """Starts it and waits until it answers."""
+        super().start()
+        self.keeper.watch(self.pid)
 
 
 class Book:
@@ -20,7 +34,7 @@ class Book:
     def __init__(self, folder: Path) -> None:
         self.database_url = f"sqlite:///{folder}/book.db"
         upgrade(self.database_url)
-        self.served = Served(self.database_url)
+        self.served = Kept(self.database_url)
         be_let_in(self.database_url, self.served.url)
         self.front = Front(self.served.port, free_port())
         self.api = ObservatoryApi(self.served.url)
@@ -34,6 +48,7 @@ class Book:
         self.api.close()
         self.front.close()
         self.served.stop()
+        self.served.keeper.end()
 
     @property
     def environment(self) -> Mapping[str, str]:

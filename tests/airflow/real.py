@@ -1,12 +1,11 @@
 """A real Airflow in processes of its own: API server, scheduler, DAG processor and triggerer."""
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,29 +13,13 @@ from typing import Any, TypeVar
 import httpx2
 
 from ..server.conftest import free_port
+from .keeper import Keeper, kill
 
 T = TypeVar("T")
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 ENDED = ("success", "failed")
 LINES, WIDTH = 60, 400  # of each log in a report, and of a line of it
-
-# Ends all processes of the sessions it is told of when whoever tells it them is gone, however that came.
-KEEPER = """
-import os, shutil, signal, sys
-sessions = {int(line) for line in sys.stdin}
-again = True
-while again:
-    again = False
-    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
-        try:
-            if os.getsid(pid) in sessions and open(f"/proc/{pid}/stat").read().rpartition(")")[2][1] != "Z":
-                os.kill(pid, signal.SIGKILL)
-                again = True
-        except (ProcessLookupError, FileNotFoundError):
-            pass
-shutil.rmtree(sys.argv[1], ignore_errors=True)
-"""
 
 
 def until(ask: Callable[[], T], what: str, seconds: float = 180) -> T:
@@ -68,8 +51,7 @@ class Airflow:
         self.environment = inherited | _settings(self.home, self.url) | dict(environment)
         self._http = httpx2.Client(base_url=self.url, timeout=30)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        keeper = [sys.executable, "-c", KEEPER, str(self.home)]
-        self._keeper = subprocess.Popen(keeper, stdin=subprocess.PIPE, text=True, start_new_session=True)
+        self._keeper = Keeper(self.home)
 
     def __enter__(self) -> "Airflow":
         try:
@@ -89,7 +71,7 @@ class Airflow:
     def close(self) -> None:
         """Ends all its processes and removes its folder."""
         self._http.close()
-        self._keeper.communicate()
+        self._keeper.end()
         for process in self._processes.values():
             process.wait()
 
@@ -112,16 +94,13 @@ class Airflow:
                     start_new_session=True,
                 )
             self._processes[component] = process
-            assert self._keeper.stdin
-            print(process.pid, file=self._keeper.stdin, flush=True)
+            self._keeper.watch(process.pid)
 
     def kill(self, *components: str) -> None:
         """Kills components, all of them if none is named, with all that they run, as a lost machine does."""
         for component in components or COMPONENTS:
             process = self._processes.pop(component)
-            for pid in _session(process.pid):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            kill(process.pid)
             process.wait()
 
     def wipe(self) -> None:
@@ -262,14 +241,6 @@ def _settings(home: Path, url: str) -> dict[str, str]:
     }
     settings = {f"AIRFLOW__{name}": str(value) for name, value in told.items()}
     return settings | {"AIRFLOW_HOME": str(home), "NO_COLOR": "1"}
-
-
-def _session(leader: int) -> Iterator[int]:
-    """Returns the processes of a session: those of tasks have groups of their own."""
-    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
-        with suppress(ProcessLookupError):
-            if os.getsid(pid) == leader:
-                yield pid
 
 
 def _named(task: Mapping[str, Any]) -> str:
