@@ -114,7 +114,8 @@ def _values(record: Any, name: str) -> Iterable[Any]:
 
 def _checked(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what is asked for as the server reads it; raises Invalid for what it would not take."""
-    checked, wrong = {}, {}
+    checked: dict[str, Any] = {}
+    wrong: dict[str, str] = {}
     for name, value in asked.items():
         try:
             if name in RELATED or name == "id":
