@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +27,13 @@ SOURCES = {
     "identifier_prefixes.py": "identifier_prefixes",
 }
 KEPT = EXAMPLES.parent / ".work" / "tests" / "wheels"
+
+
+def test_the_page_on_use_cases_shows_what_the_examples_say() -> None:
+    page = (EXAMPLES.parent / "docs" / "how-to" / "use-cases.md").read_text()
+    shown = re.findall(r"^```text\n# examples/(\S+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(shown) == page.count("```") // 2
+    assert [part for file, part in shown if part not in (EXAMPLES / file).read_text()] == []
 
 
 def lines_of_code(file: str) -> int:
@@ -58,6 +66,7 @@ def test_airflow_reads_all_examples_of_a_book(read_dags: Callable[[str], dict[st
         "sales_total",
         "sales_by_month",
         "sales_export",
+        "bestsellers",
         "catching_up",
         *(make_dag_id("missing", name) for name in organisations),
     }
