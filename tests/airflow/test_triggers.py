@@ -73,7 +73,7 @@ def run(test: Awaitable[None]) -> None:
     asyncio.run(within())
 
 
-async def still(task: "asyncio.Task[float]", seconds: float = 2.0) -> None:
+async def still(task: "asyncio.Task[float]", seconds: float = 1.2) -> None:
     """Checks that a trigger goes on waiting."""
     await asyncio.sleep(seconds)
     assert not task.done()
@@ -192,10 +192,9 @@ def test_a_book_that_is_killed_and_comes_back_is_waited_for(book: Book, dataset:
             fired(SettledTrigger(dataset.id, [key(1)], None, book.api.get_cursor()))
         )
         await asyncio.sleep(1)
-        for _ in range(2):
-            await in_thread(book.served.kill)
-            await still(waiting, 3)
-            await in_thread(book.served.start)
+        await in_thread(book.served.kill)
+        await still(waiting)
+        await in_thread(book.served.start)
         recorded = time.monotonic()
         await in_thread(record, book.api, dataset, 1)
         assert await waiting - recorded < 10
@@ -203,7 +202,7 @@ def test_a_book_that_is_killed_and_comes_back_is_waited_for(book: Book, dataset:
     run(test())
 
 
-@pytest.mark.parametrize("how", ["hang", "500", "[]", "401"])
+@pytest.mark.parametrize("how", ["hang", "[]", "401"])
 def test_answers_that_are_none_are_waited_out(book: Book, dataset: Dataset, how: Any) -> None:
     async def test() -> None:
         waiting = asyncio.create_task(
@@ -212,7 +211,7 @@ def test_answers_that_are_none_are_waited_out(book: Book, dataset: Dataset, how:
         await asyncio.sleep(1)
         book.front.be(how)
         await in_thread(record, book.api, dataset, 0)
-        await still(waiting, 2)
+        await still(waiting)
         book.front.be("pass")
         await in_thread(record, book.api, dataset, 1)
         await waiting
@@ -237,7 +236,7 @@ def test_a_cursor_that_leads_nowhere_asks_for_a_look_and_holds_up_nobody_else(
 ) -> None:
     async def test() -> None:
         good = asyncio.create_task(fired(SettledTrigger(dataset.id, [key(1)], None, book.api.get_cursor())))
-        await fired(SettledTrigger(dataset.id, [key(1)], None, "0.1"))
+        await fired(SettledTrigger(dataset.id, [key(1)], None, "0.0"))
         assert not good.done()
         await in_thread(record, book.api, dataset, 1)
         await good
@@ -281,9 +280,9 @@ def test_two_hundred_ask_as_one_also_while_the_book_is_away(book: Book, dataset:
         triggers = [SettledTrigger(dataset.id, [key(day)], None, after) for day in range(200)]
         begun, before = time.monotonic(), book.front.requests
         waiting = [asyncio.create_task(fired(one)) for one in triggers]
+        await asyncio.sleep(1)
+        book.front.be("500")
         await asyncio.sleep(3)
-        book.front.be("refuse")
-        await asyncio.sleep(5)
         book.front.be("pass")
         recorded = time.monotonic()
         for day in range(200):
