@@ -10,7 +10,7 @@ from ..records import PAGE, Entry
 from ..settings import read
 from .connection import Connection
 from .saved import key_for
-from .transport import DIRECT, _decoded, _error, _place, _strange
+from .transport import DIRECT, decoded, error_in, place_of, strange
 
 WAIT = 10  # seconds for which the server waits until there is something
 PATIENCE = 5.0  # seconds more until it is taken to be away
@@ -58,13 +58,13 @@ class Feed:
         try:
             response = await self._http.send(request)
         except httpx2.TransportError as error:
-            said = f"{_place(request)} did not answer: {error or type(error).__name__}"
+            said = f"{place_of(request)} did not answer: {error or type(error).__name__}"
             raise Unavailable(said) from error
         if not response.is_success:
-            raise _error(response)
+            raise error_in(response)
         if (cursor := response.headers.get("Journal-Cursor")) is None:
-            raise _strange(response, "it does not say where to go on")
-        return Part(_decoded(response, list[Entry]), cursor, "next" in response.links)
+            raise strange(response, "it does not say where to go on")
+        return Part(decoded(response, list[Entry]), cursor, "next" in response.links)
 
     async def close(self) -> None:
         """Closes the connections."""
