@@ -91,10 +91,10 @@ def test_a_new_worker_without_a_snapshot_says_so_once_and_recovers(here: Partner
         shutil.rmtree(here.airflow.home / "observatory")
         here.airflow.start("dag-processor")
         errors = until(here.airflow.import_errors, "the file cannot be read", 60)
-        print(errors)
     finally:
         end(here, name)
     assert list(errors) == ["partners.py"]
+    assert "There is no snapshot of it" in errors["partners.py"]
     until(lambda: not here.airflow.import_errors(), "the file is read again", 60)
     here.airflow.has(*here.dag_ids)
     here.all_is_well()
