@@ -44,6 +44,11 @@ def lines_of_code(file: str) -> int:
     return sum(bool(lines[number - 1].strip().split("#")[0]) for number in written)
 
 
+def test_each_file_is_told_of_in_the_readme() -> None:
+    told = set(re.findall(r"`(\w+\.py)`", (EXAMPLES / "README.md").read_text()))
+    assert told == {file.name for file in EXAMPLES.glob("*.py")} - {"demo.py"}
+
+
 @pytest.mark.parametrize("file", SOURCES)
 def test_a_telescope_on_a_real_source_is_short_enough_to_be_copied(file: str) -> None:
     assert lines_of_code(file) < 60
