@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from threading import Thread
 
@@ -15,6 +16,8 @@ from observatory.airflow.releases import token_of
 from observatory.records import Run
 
 from .conftest import States
+
+SPEC = ModuleSpec("file_with_dags", None)
 
 TASK = Run(dag_id="sales", run_id="manual__1", task_id="record", map_index=2)
 
@@ -87,8 +90,10 @@ def test_only_what_is_asked_while_a_file_is_read_is_for_parsing(
         task(ask)()
     monkeypatch.setenv("OBSERVATORY_SNAPSHOTS", str(tmp_path / "snapshots"))
     # As a DAG file is read: its lines are run as a module.
-    exec("ask()", {"__name__": "file_with_dags", "ask": ask})  # ours
+    imported = {"__name__": "file_with_dags", "__spec__": SPEC, "ask": ask}
+    exec("ask()", imported)  # ours
+    exec("ask()", {"__name__": "program", "ask": ask})  # as a program that is told over a wire
     ask()
     run_dag(dag)
 
-    assert purposes == ["parsing", None, None]
+    assert purposes == ["parsing", None, None, None]

@@ -112,6 +112,23 @@ def test_a_stream_keeps_what_came_last_whatever_is_loaded_first(
     assert table(tmp_path, "SELECT name, seen FROM codes ORDER BY ALL") == rows
 
 
+def test_the_first_release_of_a_stream_says_so_also_where_later_ones_are_in_the_book(
+    api: ObservatoryApi, dataset: Dataset, run_dag: RunDag, tmp_path: Path
+) -> None:
+    dataset = of_type(api, dataset, api.get_table_type(type_id="regular"))
+    telescope = Moons("late", dataset.name, dataset.workflow.id, folder=tmp_path, newest=2, retries=0)
+    telescope.seen = []
+    run_dag(telescope.make_dag())
+    telescope.newest = None
+    run_dag(telescope.make_dag())
+    assert telescope.seen.count(True) == 2
+    telescope.api = api
+    [first, *_] = api.get_dataset_releases(dataset_id=dataset.id)
+    api.put_dataset_release(DatasetRelease(id=first.id, state="withdrawn", reason="found bad"))
+    run_dag(telescope.make_dag())
+    assert telescope.seen[4:] == [True]
+
+
 def test_the_table_of_a_stream_is_one(api: ObservatoryApi, dataset: Dataset, tmp_path: Path) -> None:
     telescope = Moons("sharded", dataset.name, dataset.workflow.id, folder=tmp_path)
     telescope.api, telescope.seen = api, []

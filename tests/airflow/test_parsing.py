@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ for organisation in organisations:
         task(task_id="nothing")(lambda: None)()
     globals()[dag.dag_id] = dag
 """
+SPEC = ModuleSpec("file_with_dags", None)
 STATS = "airflow.sdk._shared.observability.metrics.stats"
 NOBODY = "http://127.0.0.1:9"
 
@@ -105,7 +107,12 @@ def test_a_task_asks_the_book_by_the_object_that_its_file_made(
     api: ObservatoryApi, dataset: Dataset, run_dag: Callable[[DAG], States], dag_file: Path
 ) -> None:
     seen: list[tuple[str, bool]] = []
-    told: dict[str, object] = {"__name__": "file_with_dags", "seen": seen, "parsing": parsing}
+    told: dict[str, object] = {
+        "__name__": "file_with_dags",
+        "__spec__": SPEC,
+        "seen": seen,
+        "parsing": parsing,
+    }
     exec(FILE_OF_A_TASK, told)  # ours
     dag = told["dag"]
     assert isinstance(dag, DAG)
@@ -131,7 +138,12 @@ note("the file")
 
 
 def test_a_file_may_ask_in_threads(api: ObservatoryApi) -> None:
-    told: dict[str, object] = {"__name__": "file_with_dags", "parsing": parsing, "threading": threading}
+    told: dict[str, object] = {
+        "__name__": "file_with_dags",
+        "__spec__": SPEC,
+        "parsing": parsing,
+        "threading": threading,
+    }
     exec(IN_A_THREAD, told)  # ours
     assert told["found"] == [True]
 
@@ -198,9 +210,9 @@ for organisation in api.get_organisations(limit=1000):
 def test_the_loop_over_sales_partners_is_the_same_while_a_file_is_read(
     api: ObservatoryApi, dataset: Dataset
 ) -> None:
-    plain: dict[str, object] = {"__name__": "file_with_dags", "api": api}
+    plain: dict[str, object] = {"__name__": "file_with_dags", "__spec__": SPEC, "api": api}
     with make_observatory_api() as reading:
-        read: dict[str, object] = {"__name__": "file_with_dags", "api": reading}
+        read: dict[str, object] = {"__name__": "file_with_dags", "__spec__": SPEC, "api": reading}
         exec(SALES, plain)  # ours
         exec(SALES, read)
     assert read["found"] == plain["found"] == [("codes", None, "duckdb", "warehouse.duckdb:codes", "sharded")]

@@ -76,9 +76,10 @@ def _modules(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def _is_of_file(module: FrameType) -> bool:
-    # Every program is a module that is being run: only one that is a DAG file is meant.
+    # Every program is a module that is being run: only one that is a DAG file is meant. Some are run under
+    # another name, as those of execnet are, but are not imported.
     if module.f_globals.get("__name__") != "__main__":
-        return True
+        return module.f_globals.get("__spec__") is not None
     return not _is_supervised() and _holds_dags(module.f_code.co_filename)
 
 

@@ -246,11 +246,20 @@ class StreamTelescope(Telescope[StreamRelease]):
             )
 
     def find_missing_releases(self, **context: Any) -> list[dict[str, Any]]:
-        """Finds what is to be loaded, as other telescopes do, and marks the first release there ever is."""
+        """Finds what is to be loaded, as other telescopes do, and marks the first release there ever is.
+
+        It is the first also where later ones are in the book before it.
+        """
         tasks = super().find_missing_releases(**context)
-        if tasks and not self.api.get_coverage(self.dataset.id).runs:
-            min(tasks, key=lambda task: task["release"]["start_date"])["release"]["is_first"] = True
+        releases = [task["release"] for task in tasks]
+        first = min(releases, key=lambda one: datetime.fromisoformat(one["start_date"]), default=None)
+        if first and not self._is_settled_before(datetime.fromisoformat(first["start_date"])):
+            first["is_first"] = True
         return tasks
+
+    def _is_settled_before(self, start: datetime) -> bool:
+        runs = self.api.get_coverage(self.dataset.id).runs
+        return bool(runs) and runs[0].start_date < start
 
 
 def _table(dataset: Dataset, release: Release) -> str:
