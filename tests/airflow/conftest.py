@@ -1,6 +1,8 @@
 """A real Airflow on SQLite, beside a real server of the book."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +10,13 @@ from typing import Any
 
 import pytest
 
-# Airflow reads its settings when it is first imported.
-HOME = Path(os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-")))
+# Airflow reads its settings when it is first imported. Each process has one of its own, also where what
+# started it had one.
+HOME = Path(tempfile.mkdtemp(prefix="airflow-"))
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 (HOME / "dags").mkdir(exist_ok=True)
 os.environ |= {
+    "AIRFLOW_HOME": str(HOME),
     "AIRFLOW__CORE__DAGS_FOLDER": str(HOME / "dags"),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME}/airflow.db",

@@ -31,7 +31,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "catalogue.yaml"
 def test_the_example_is_applied_once(observatory: Type, api: ObservatoryApi) -> None:
     first = observatory("apply", str(EXAMPLE), "--yes")
     assert (first.code, first.err) == (0, "")
-    [codes, _] = api.get_datasets()
+    [codes] = api.get_datasets(name="observatory codes")
     assert codes.workflow.organisation.extras == {"contact": "data@example.org"}
     assert json.loads(codes.workflow.tags) == ["astronomy", "reference"]
     assert codes.dataset_type.table_type.type_id == "sharded"
