@@ -91,7 +91,7 @@ def test_a_damaged_download_is_neither_kept_nor_loaded(
     assert recorded(api, dataset) == [1]
 
 
-@pytest.mark.parametrize(("kept_at", "times"), [(None, [1, 1, 2, 2]), ("memory://downloads", [1, 1, 1, 1])])
+@pytest.mark.parametrize(("kept_at", "times"), [(None, [1, 1, 2, 2]), ("memory://of_telescopes", [1, 1, 1, 1])])
 def test_a_download_that_is_whole_is_kept_for_the_next_try_and_one_that_was_changed_is_fetched_again(
     api: ObservatoryApi,
     dataset: Dataset,
@@ -104,7 +104,7 @@ def test_a_download_that_is_whole_is_kept_for_the_next_try_and_one_that_was_chan
         def load(self, release: SnapshotRelease, source: Source) -> Loaded:
             fetched.append(len(self.fetched))
             if kept_at:
-                assert MemoryFileSystem().find("downloads")
+                assert MemoryFileSystem().find("of_telescopes")
             if len(fetched) == 2:
                 assert isinstance(source, Path)
                 source.write_text("code\n")
@@ -117,7 +117,7 @@ def test_a_download_that_is_whole_is_kept_for_the_next_try_and_one_that_was_chan
     breaking = Breaking("changed", dataset, tmp_path, newest=1, kept_at=kept_at, **again)
     assert run_dag(breaking.make_dag()) == loaded("success")
     assert fetched == times
-    assert list(tmp_path.glob("work/*/*")) == MemoryFileSystem().find("downloads") == []
+    assert list(tmp_path.glob("work/*/*")) == MemoryFileSystem().find("of_telescopes") == []
     # Each try had a claim of its own, so that an earlier one could not have recorded any more.
     assert [one.holder[-5:] for one in api.get_claims(dataset_id=dataset.id)] == [
         f"try {n}" for n in (1, 2, 3, 4)
