@@ -10,7 +10,7 @@ demo: $(LOCKED)
 	@$(BIN)/python examples/demo.py
 
 test: check
-	@$(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist worksteal
+	@$(BIN)/python -m pytest -m "not long" --numprocesses 3 --dist worksteal
 
 test-long: $(LOCKED)
 	@$(BIN)/python -m pytest -m long --timeout 3600
