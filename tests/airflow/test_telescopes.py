@@ -91,7 +91,9 @@ def test_a_damaged_download_is_neither_kept_nor_loaded(
     assert recorded(api, dataset) == [1]
 
 
-@pytest.mark.parametrize(("kept_at", "times"), [(None, [1, 1, 2, 2]), ("memory://of_telescopes", [1, 1, 1, 1])])
+@pytest.mark.parametrize(
+    ("kept_at", "times"), [(None, [1, 1, 2, 2]), ("memory://of_telescopes", [1, 1, 1, 1])]
+)
 def test_a_download_that_is_whole_is_kept_for_the_next_try_and_one_that_was_changed_is_fetched_again(
     api: ObservatoryApi,
     dataset: Dataset,
