@@ -26,13 +26,15 @@ from . import (
     report,
     startup,
     tags,
+    waiting,
 )
 from .calls import Bench
 from .machine import WORK
 from .report import Report
 
 STARTED = time.perf_counter()
-PARTS = ("calls", "before", "tags", "overload", "missing", "holes", "batch", "depth", "parsing", "startup")
+PARTS = ["calls", "before", "tags", "overload", "missing", "holes", "batch", "depth"]
+PARTS += ["parsing", "waiting", "startup"]
 
 
 def main() -> None:
@@ -74,6 +76,9 @@ def _measured(folder: Path, parts: set[str], rounds: int, quick: bool) -> Report
             _say("DAG files")
             bench = Bench(postgres, mine, mine, min(rounds, 5))
             parsing.tell(told, parsing.measure(bench, folder))
+    if "waiting" in parts:
+        _say("sensors")
+        waiting.tell(told, waiting.measure(folder / "waiting"))
     if "startup" in parts:
         _say("startup")
         report.startup(told, startup.measure(rounds), startup.packages())

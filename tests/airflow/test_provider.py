@@ -75,13 +75,14 @@ def test_the_form_asks_for_address_key_and_time_outs() -> None:
 
 def test_the_plugin_serves_nothing_and_reads_nothing_unless_it_is_asked_to() -> None:
     code = """
-import os, sys
+import logging, os, sys
 from airflow.plugins_manager import get_fastapi_plugins, get_global_operator_extra_links
 from observatory.airflow.plugin import ObservatoryPlugin
 
 links = [link.name for link in get_global_operator_extra_links()]
 assert links == ["Dataset in the book", "Releases in the book"], links
 assert get_fastapi_plugins()[0] == []
+assert not logging.getLogger("httpx2").isEnabledFor(logging.INFO)  # a line for each request
 assert "observatory.server" not in sys.modules
 os.environ["AIRFLOW__OBSERVATORY__SERVE"] = "True"
 ObservatoryPlugin.on_load()

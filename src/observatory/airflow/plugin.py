@@ -5,6 +5,7 @@ only this file names it, and only where the service is switched on. It is starte
 that the other processes of Airflow, which load this too, read nothing of it.
 """
 
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,9 +34,12 @@ class ObservatoryPlugin(AirflowPlugin):
 
     @classmethod
     def on_load(cls, *args: Any, **kwargs: Any) -> None:
-        """Offers the service to the API server, where Airflow's settings switch it on."""
+        """Offers the service to the API server, where Airflow's settings switch it on; logs no request."""
         from airflow.configuration import conf
 
+        # As Airflow does with httpx: else the log of each task has a line for every request.
+        if (requests := logging.getLogger("httpx2")).level == logging.NOTSET:
+            requests.setLevel(logging.WARNING)
         if conf.getboolean(SECTION, "serve", fallback=False):
             app = mountable(settings_of(conf), [f"{url.rstrip('/')}{PATH}" for url in _urls(conf)])
             cls.fastapi_apps = [{"name": "Observatory", "app": app, "url_prefix": PATH}]
