@@ -1,4 +1,4 @@
-"""Downloads on disk, and where other workers find them: a store in memory, and an S3 server of its own."""
+"""Downloads on disk, and where other workers find them: in memory, on a mounted disk, and on an S3 server."""
 
 import os
 import socket
@@ -52,8 +52,10 @@ def _wait_for(port: int) -> None:
             return
 
 
-@pytest.fixture(params=["memory", "s3"])
+@pytest.fixture(params=["memory", "disk", "s3"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "disk":
+            return f"file://{tmp_path}-mounted/20261007T000000"
     root = "memory://downloads" if request.param == "memory" else request.getfixturevalue("s3")
     return f"{root}/{tmp_path.name}/20261007T000000"
 
@@ -136,6 +138,8 @@ def test_what_was_kept_in_part_is_never_taken_for_whole(tmp_path: Path, url: str
 
 def test_a_worker_that_dies_before_the_note_is_kept_leaves_nothing_to_find(tmp_path: Path, url: str) -> None:
     there, path = store(url)
+    if "file" in there.protocol:
+        there.makedirs(f"{path}/data")
     there.pipe_file(f"{path}/data/codes.txt", b"000 Greenwich")
     assert noted(tmp_path / "b", RELEASE, url) is None
     there.pipe_file(path + ".json", b'{"file": "data/co')

@@ -1,7 +1,7 @@
 """Downloads: each in a folder of its own on disk, with a note beside it once it is whole.
 
-Where workers share no disk, what is noted is kept in an object store too, for a worker that tries again what
-another one began. `url` is the folder of the download there, in any form that fsspec knows, as
+Where workers share no disk, what is noted is kept in an object store too, or on a disk that all of them mount,
+for a worker that tries again what another one began. `url` is the folder of the download there, in any form that fsspec knows, as
 `s3://bucket/downloads/mpc/20260101T000000`; its credentials are found as fsspec and its file system say. What
 another worker left on its own disk it removes itself: `remove` without a URL removes no more than that.
 """
@@ -67,7 +67,11 @@ def remove(folder: Path, url: str | None = None) -> None:
 def _keep(folder: Path, download: Download, url: str) -> None:
     """Puts a download where other workers find it."""
     store, path = _store(url)
-    store.put_file(str(folder / download.file), f"{path}/{download.file}")
+    kept = f"{path}/{download.file}"
+    if "file" in store.protocol:
+        # A disk that is mounted everywhere has folders; object stores need none.
+        store.makedirs(kept.rpartition("/")[0], exist_ok=True)
+    store.put_file(str(folder / download.file), kept)
     store.pipe_file(path + ".json", msgspec.json.encode(download))
 
 
