@@ -87,6 +87,8 @@ def test_a_release_says_its_version_and_what_became_of_the_data(dataset: Dataset
     assert facts(version_label="v7") == ("v7", "CREATE")
     assert facts(state="expired") == ("2026-01-01/2026-02-01", "DROP")
     assert facts(state="empty") == ("2026-01-01/2026-02-01", None)
+    dataset.dataset_type.table_type.type_id = "sharded_month"
+    assert facts() == ("2026-01-01/2026-02-01", "CREATE")
     dataset.dataset_type.table_type.type_id = "regular"
     assert facts() == ("2026-01-01/2026-02-01", "ALTER")
 

@@ -205,6 +205,7 @@ def test_each_release_has_a_work_folder_that_cleanup_removes(run_dag: RunDag, tm
         def make_release(self, **context: Any) -> list[Release]:
             return [
                 SnapshotRelease(DAY),
+                SnapshotRelease(DAY + timedelta(microseconds=1)),
                 StreamRelease(start_date=DAY, end_date=datetime(2021, 2, 1, tzinfo=UTC)),
             ]
 
@@ -217,7 +218,7 @@ def test_each_release_has_a_work_folder_that_cleanup_removes(run_dag: RunDag, tm
     dag = workflow.make_dag()
     assert run_dag(dag) == {"work": "success"}
     names = sorted(folder.name for folder in (tmp_path / "work" / "working").iterdir())
-    assert names == ["20210102T000000", "20210102T000000-20210201T000000"]
+    assert names == ["20210102T000000", "20210102T000000-20210201T000000", "20210102T000000.000001"]
     workflow = Working("working", folder=tmp_path)
     workflow.add_task(workflow.cleanup)
     assert run_dag(workflow.make_dag()) == {"cleanup": "success"}

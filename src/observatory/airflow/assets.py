@@ -120,4 +120,4 @@ def _lifecycle(release: DatasetRelease) -> str | None:
     if release.revision > 1:
         return "OVERWRITE"
     kind = release.dataset.dataset_type.table_type.type_id
-    return "CREATE" if kind == "sharded" else "ALTER"
+    return "CREATE" if kind.partition("_")[0] == "sharded" else "ALTER"

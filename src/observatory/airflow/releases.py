@@ -112,9 +112,9 @@ def recorded(release: Release, dataset: Dataset, run: Run) -> DatasetRelease:
 
 
 def folder_name(release: Release) -> str:
-    """Returns what the folder of a release is called: by its times, as far as the second."""
+    """Returns what the folder of a release is called: by its times, with microseconds where they have some."""
     times = dict.fromkeys((release.start_date, release.end_date))
-    return "-".join(f"{time:%Y%m%dT%H%M%S}" for time in times)
+    return "-".join(f"{time:%Y%m%dT%H%M%S}" + (f"{time:.%f}" * bool(time.microsecond)) for time in times)
 
 
 def offer_of(release: Release) -> Offer:
