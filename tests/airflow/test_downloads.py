@@ -55,7 +55,7 @@ def _wait_for(port: int) -> None:
 @pytest.fixture(params=["memory", "disk", "s3"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "disk":
-            return f"file://{tmp_path}-mounted/20261007T000000"
+        return f"file://{tmp_path}-mounted/20261007T000000"
     root = "memory://downloads" if request.param == "memory" else request.getfixturevalue("s3")
     return f"{root}/{tmp_path.name}/20261007T000000"
 
