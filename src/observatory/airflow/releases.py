@@ -112,7 +112,7 @@ def recorded(release: Release, dataset: Dataset, run: Run) -> DatasetRelease:
 
 
 def folder_name(release: Release) -> str:
-    """Returns what the folder of a release is called: by its times, with microseconds where they have some."""
+    """Returns what the folder of a release is called: by its times, microseconds only if there are some."""
     times = dict.fromkeys((release.start_date, release.end_date))
     return "-".join(f"{time:%Y%m%dT%H%M%S}" + (f"{time:.%f}" * bool(time.microsecond)) for time in times)
 
