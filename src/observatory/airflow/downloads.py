@@ -1,10 +1,10 @@
 """Downloads: each in a folder of its own on disk, with a note beside it once it is whole.
 
 Where workers share no disk, what is noted is kept in an object store too, or on a disk that all of them
-mount, for a worker that tries again what another one began. `url` is the folder of the download there, in any
-form that fsspec knows, as `s3://bucket/downloads/mpc/20260101T000000`; its credentials are found as fsspec and
-its file system say. What another worker left on its own disk it removes itself: `remove` without a URL
-removes no more than that.
+mount, for a worker that tries again what another one began. `url` is the folder of the download there, in
+any form that fsspec knows, as `s3://bucket/downloads/mpc/20260101T000000`; its credentials are found as
+fsspec and its file system say. What another worker left on its own disk it removes itself: `remove` without
+a URL removes no more than that.
 """
 
 import hashlib
