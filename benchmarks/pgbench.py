@@ -24,6 +24,8 @@ ENTRY = re.compile(r"^@@(\w*)@([\d/]*)@(\w+):  (.*?)(?=^@@|\Z)", re.MULTILINE | 
 STATEMENT = re.compile(r"(?:statement|execute [^:]*): (.*)", re.DOTALL)
 PLACE = re.compile(r"\$(\d+)")
 PARAMETER = re.compile(r"\$(\d+) = (NULL|'(?:[^']|'')*')")
+# What the server does by itself now and then, and may do just when the request is answered.
+BACKGROUND = re.compile(r"DEALLOCATE|SELECT holdings.dataset_id FROM holdings WHERE holdings.next_look <=")
 
 
 def script(postgres: Postgres, server: Server, warm: bytes, request: bytes, varied: dict[str, str]) -> str:
@@ -93,7 +95,7 @@ def _statements(log: str, database: str, varied: dict[str, str]) -> Iterator[tup
     """Yields each statement with its transaction."""
     entries = [(by, kind, text.strip()) for of, by, kind, text in ENTRY.findall(log) if of == database]
     for place, (transaction, kind, text) in enumerate(entries):
-        if kind != "LOG" or not (found := STATEMENT.match(text)):
+        if kind != "LOG" or not (found := STATEMENT.match(text)) or BACKGROUND.match(found[1]):
             continue
         detail = entries[place + 1][2] if entries[place + 1 : place + 2] else ""
         parameters = dict(PARAMETER.findall(detail)) if detail.startswith("parameters") else {}
