@@ -95,11 +95,14 @@ def _statements(log: str, database: str, varied: dict[str, str]) -> Iterator[tup
     """Yields each statement with its transaction."""
     entries = [(by, kind, text.strip()) for of, by, kind, text in ENTRY.findall(log) if of == database]
     for place, (transaction, kind, text) in enumerate(entries):
-        if kind != "LOG" or not (found := STATEMENT.match(text)) or BACKGROUND.match(found[1]):
+        if kind != "LOG" or not (found := STATEMENT.match(text)):
+            continue
+        statement = " ".join(found[1].split())
+        if BACKGROUND.match(statement):
             continue
         detail = entries[place + 1][2] if entries[place + 1 : place + 2] else ""
         parameters = dict(PARAMETER.findall(detail)) if detail.startswith("parameters") else {}
-        yield transaction, _filled(" ".join(found[1].split()), parameters, varied)
+        yield transaction, _filled(statement, parameters, varied)
 
 
 def _filled(text: str, parameters: dict[str, str], varied: dict[str, str]) -> str:
