@@ -12,14 +12,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from observatory import Dataset, DatasetRelease
-from observatory.airflow.triggers import SettledTrigger
 from tests.airflow.book import Book, add_partner
 from tests.airflow.proxy import Mode
 
 from .report import Claim, Report, table
+
+if TYPE_CHECKING:
+    from observatory.airflow.triggers import SettledTrigger
 
 SENSORS = 200
 SECONDS = 20.0  # of each of the phases in which they only wait
@@ -45,7 +47,8 @@ class Waited(NamedTuple):
 def measure(folder: Path) -> Waited:
     """Fills a book of its own in SQLite, and lets the sensors wait at it."""
     folder.mkdir()
-    with Book(folder) as book, _environment(book.environment):
+    airflow = {"AIRFLOW_HOME": str(folder), "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING"}
+    with Book(folder) as book, _environment({**book.environment, **airflow}):
         datasets = [add_partner(book.api, f"Partner {number}") for number in range(SENSORS)]
         return asyncio.run(_wait(book, datasets))
 
@@ -67,6 +70,9 @@ def tell(report: Report, waited: Waited) -> None:
 
 
 async def _wait(book: Book, datasets: list[Dataset]) -> Waited:
+    # Here, because Airflow is set up by the environment when it is first imported.
+    from observatory.airflow.triggers import SettledTrigger
+
     after, longest = book.api.get_cursor(), [0.0]
     watchdog = asyncio.create_task(_lag(longest))
     key = f"{JANUARY:%Y-%m-%d}/{JANUARY + DAY:%Y-%m-%d}"
@@ -89,7 +95,7 @@ async def _wait(book: Book, datasets: list[Dataset]) -> Waited:
     return Waited(rates, took, longest[0])
 
 
-async def _fired(trigger: SettledTrigger) -> float:
+async def _fired(trigger: "SettledTrigger") -> float:
     """Returns when a trigger fired."""
     async for _ in trigger.run():
         return time.monotonic()

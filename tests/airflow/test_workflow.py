@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG
+from airflow.sdk import DAG, ObjectStoragePath
 from airflow.sdk.exceptions import AirflowFailException
 
 from observatory import Dataset, Invalid, NotFound, ObservatoryApi, make_dag_id
@@ -200,7 +200,13 @@ def test_a_mapped_task_runs_once_for_each_item_and_one_that_fails_stops_no_other
     assert run_dag(dag) == {"parts": "success", "each": "skipped"}
 
 
-def test_each_release_has_a_work_folder_that_cleanup_removes(run_dag: RunDag, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [Path, ObjectStoragePath])
+def test_each_release_has_a_work_folder_that_cleanup_removes(
+    run_dag: RunDag, tmp_path: Path, kind: type[Path] | type[ObjectStoragePath]
+) -> None:
+    # A file system that is mounted is one of the object stores that Airflow knows.
+    folder = kind(tmp_path if kind is Path else f"file://{tmp_path}")
+
     class Working(Plain):
         def make_release(self, **context: Any) -> list[Release]:
             return [
@@ -213,13 +219,13 @@ def test_each_release_has_a_work_folder_that_cleanup_removes(run_dag: RunDag, tm
             for release in releases:
                 self.work_folder(release).mkdir(parents=True)
 
-    workflow = Working("working", folder=tmp_path)
+    workflow = Working("working", folder=folder)
     workflow.add_task(workflow.work)
     dag = workflow.make_dag()
     assert run_dag(dag) == {"work": "success"}
     names = sorted(folder.name for folder in (tmp_path / "work" / "working").iterdir())
     assert names == ["20210102T000000", "20210102T000000-20210201T000000", "20210102T000000.000001"]
-    workflow = Working("working", folder=tmp_path)
+    workflow = Working("working", folder=folder)
     workflow.add_task(workflow.cleanup)
     assert run_dag(workflow.make_dag()) == {"cleanup": "success"}
     assert list((tmp_path / "work" / "working").iterdir()) == []

@@ -25,7 +25,17 @@ from pathlib import Path
 from typing import Any, cast
 
 from airflow.providers.standard.operators.python import PythonOperator, ShortCircuitOperator
-from airflow.sdk import DAG, Asset, BaseOperator, Connection, Context, Variable, XComArg, cross_downstream
+from airflow.sdk import (
+    DAG,
+    Asset,
+    BaseOperator,
+    Connection,
+    Context,
+    ObjectStoragePath,
+    Variable,
+    XComArg,
+    cross_downstream,
+)
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 
 from ..client import ObservatoryApi, make_observatory_api
@@ -43,7 +53,8 @@ Goes = bool | list[dict[str, Any]]
 class Workflow:
     """Tasks in the order they are added, each after the one before, except those in `parallel_tasks`.
 
-    `workflow_id` is its id in the book; in `folder` are the work folders of releases. Variables and
+    `workflow_id` is its id in the book; in `folder`, on disk or in an object store as
+    `ObjectStoragePath("s3://bucket/work")`, are the work folders of releases. Variables and
     connections that are named must be there when `check_dependencies` runs. Of the `assets`, those of the
     datasets that are recorded have an event for each release, with its period as partition key; where
     `partitioned` is false, one event without key, for DAGs that are scheduled on the asset as a whole.
@@ -68,7 +79,7 @@ class Workflow:
         airflow_conns: Sequence[str] = (),
         assets: Sequence[Asset] = (),
         partitioned: bool = True,
-        folder: Path = Path("data"),
+        folder: Path | ObjectStoragePath = Path("data"),
         **dag: Any,
     ) -> None:
         self.dag_id = dag_id
@@ -77,7 +88,7 @@ class Workflow:
         self.airflow_conns = airflow_conns
         self.assets = list(assets)
         self.partitioned = partitioned
-        self.folder = folder
+        self.folder = cast(Path, folder)  # what is in an object store has the same methods
         # Those of the caller come last, so that they win.
         arguments = {"schedule": schedule, "start_date": start_date, "max_active_runs": max_active_runs}
         arguments["doc_md"] = inspect.cleandoc(type(self).__dict__.get("__doc__") or "") or None
@@ -241,7 +252,7 @@ class Workflow:
     def cleanup(self, release: Release | Sequence[Release], **context: Any) -> None:
         """Removes the work folders of the releases of a run: a task for the end of a workflow."""
         for one in [release] if isinstance(release, Release) else release:
-            shutil.rmtree(self.work_folder(one), ignore_errors=True)
+            _remove(self.work_folder(one))
 
     @contextmanager
     def _connected(self) -> Iterator[None]:
@@ -281,6 +292,13 @@ def _arguments(task: Callable[..., Any], operator: dict[str, Any]) -> dict[str, 
     if arguments["task_id"] is None:
         raise Invalid(f"{task!r} has no name to call its task by", {"task_id": "give it"})
     return arguments
+
+
+def _remove(folder: Path | ObjectStoragePath) -> None:
+    if isinstance(folder, Path):
+        shutil.rmtree(folder, ignore_errors=True)
+    elif folder.exists():
+        folder.rmdir(recursive=True)
 
 
 def _goes_on(task: Callable[..., Goes], context: dict[str, Any]) -> Goes:
