@@ -157,3 +157,32 @@ def test_the_asset_of_a_dataset_has_an_event_for_each_release_with_its_period_as
     keys = [f"2026-0{n}-01/2026-0{n + 1}-01" if partitioned else None for n in range(1, 5)]
     assert told == dict(zip([one.id for one in releases], keys, strict=True))
     assert len(events) == 8  # those of the other asset say nothing of a release
+
+
+def test_airflow_is_told_of_a_release_also_where_the_try_that_recorded_it_could_not(
+    api: ObservatoryApi, dataset: Dataset, run_dag: RunDag, tmp_path: Path
+) -> None:
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
+
+    class Cut(Moons):
+        def add_new_dataset_releases(self, *args: Any, **context: Any) -> list[int]:
+            told = super().add_new_dataset_releases(*args, **context)
+            if context["ti"].try_number == 1:
+                raise ConnectionError("Airflow does not answer")
+            return told
+
+        def cleanup(self, *_: Any, **context: Any) -> None:
+            raise ConnectionError("the store of downloads does not answer")
+
+    dataset = of_type(api, dataset, api.get_table_type(type_id="regular"))
+    how: dict[str, Any] = {"assets": [dataset_asset(dataset)], "default_args": {"retry_delay": 0}}
+    telescope = Cut("cut", dataset.name, dataset.workflow.id, folder=tmp_path, retries=1, **how)
+    telescope.seen = []
+    assert set(run_dag(telescope.make_dag()).values()) == {"success"}
+    with create_session() as session:
+        events: list[Any] = session.query(AssetEvent).filter(AssetEvent.source_dag_id == "cut").all()
+    releases = api.get_dataset_releases(dataset_id=dataset.id, history=True)
+    assert sorted(one.extra["release_id"] for one in events) == sorted(one.id for one in releases)
+    assert all(one.partition_key for one in events)
+    assert len(telescope.seen) == len(releases) == 4

@@ -20,7 +20,7 @@ from ..client.claims import HeldClaim, failure, in_one_line
 from ..errors import Conflict, ObservatoryError, Unavailable
 from ..intervals import Period
 from ..leases import GivenBack, Order, Return
-from ..records import Claim, Outcome, Run
+from ..records import Claim, DatasetRelease, Outcome, Run
 from ..wants import Missing, Probed
 from .releases import Release, offer_of, run_of
 
@@ -29,7 +29,12 @@ R = TypeVar("R", bound=Release)
 
 # Airflow ends a task that takes too long by an error that is no Exception.
 FAILURES = (Exception, AirflowTaskTimeout)
+NAMED = ("dag_id", "run_id", "task_id", "map_index")  # what a task is known by, in whichever try
 LONGEST_RUN = 150  # characters of what a run is called by in what others are told of who holds a claim
+
+
+class Settled(AirflowSkipException):
+    """The release is in the book already."""
 
 
 class Empty(AirflowSkipException):
@@ -100,7 +105,7 @@ def claimed(
 
     Where it fails for the last time, the release is given back with the error; before that it is kept for the
     next try. What is not recorded in the end is given back too; where Empty or Unobtainable is raised, it is
-    recorded so. Raises AirflowSkipException where the release is not missing, or somebody else loads it.
+    recorded so. Raises Settled where the release is not missing, AirflowSkipException where others load it.
     """
     run, attempt = run_of(context), context["ti"].try_number
     granted = _claim(api, dataset_id, period, run, attempt, seconds)
@@ -117,7 +122,21 @@ def claimed(
             if _is_last(context, error):
                 _give_up(api, granted, error)
             raise
-        api.give_back_claim(granted)
+        # What was recorded is not held any more. If anything else is, it runs out by itself.
+        with suppress(ObservatoryError):
+            api.give_back_claim(granted)
+
+
+def recorded_by(api: ObservatoryApi, dataset_id: int, period: Period, run: Run) -> DatasetRelease | None:
+    """Returns the release of a period if this very task recorded it, in an earlier try."""
+
+    def is_own(by: object) -> bool:
+        return isinstance(by, Run) and all(getattr(by, name) == getattr(run, name) for name in NAMED)
+
+    found = api.get_dataset_releases(
+        dataset_id=dataset_id, start_date=period.start_date, end_date=period.until
+    )
+    return next((one for one in found if one.period == period and is_own(one.run)), None)
 
 
 def why_not(missing: Sequence[Missing]) -> str:
@@ -143,7 +162,7 @@ def _claim(
         found = api.get_missing(dataset_id=dataset_id, start_date=start, end_date=end)
         rows = [one for one in found if Period(one.start_date, one.end_date) == period]
         if not rows:
-            raise AirflowSkipException("it is in the book already")
+            raise Settled("it is in the book already")
         if not (_is_of(run, rows[0]) and attempt > 1 and rows[0].claim_id):
             raise AirflowSkipException(why_not(rows))
         # Whoever took it over in between has it, which the next claim tells.

@@ -78,9 +78,7 @@ class Follower:
         if self._task is None or self._task.done():
             # Of no trigger: what is said here is in no single trigger's log.
             self._task = asyncio.create_task(self._run(), context=Context())
-        elif self._asked and (
-            reader.reached is None or self._asked == NOW or _place(reader.reached) < _place(self._asked)
-        ):
+        elif self._asked and (reader.reached is None or _place(reader.reached) < _place(self._asked)):
             self._is_behind.set()
 
     def leave(self, reader: Reader) -> None:
@@ -121,19 +119,23 @@ class Follower:
         """Reads one part and tells it, and returns from its start how many seconds later to go on."""
         self._is_behind.clear()
         readers = list(self._readers)
-        places = [one.reached for one in readers]
-        known = [one for one in places if one is not None]
-        self._asked = min(known, key=_place) if known else NOW
+        if new := [one for one in readers if one.reached is None]:
+            # Those who begin now do not begin where others are who are behind.
+            end = await feed.part(NOW, 0)
+            for reader in new:
+                reader.tell(end)
+            return CATCHING_UP
+        asked = self._asked = min((one.reached for one in readers if one.reached), key=_place)
         try:
-            part = await self._unless_behind(feed.part(self._asked, WAIT if None not in places else 0))
+            part = await self._unless_behind(feed.part(asked, WAIT))
         except (Gone, Invalid) as error:
             log.warning("The journal cannot be followed from where it was left: %s", error)
             for reader in self._readers:
-                if reader.reached == self._asked:
+                if reader.reached == asked:
                     reader.reached = None
             return PACE
         finally:
-            self._asked, asked = None, self._asked
+            self._asked = None
         if part is None:
             return PACE
         if not part.is_more:
@@ -142,8 +144,8 @@ class Follower:
                 if reader.reached and _place(reader.reached) > _place(part.cursor):
                     reader.reached = None
         for reader in self._readers:
-            # Who joined meanwhile, from a place before, is caught up with next.
-            if reader.reached is None or asked == NOW or _place(reader.reached) >= _place(asked or NOW):
+            # Who joined meanwhile, from a place before or from now on, is seen to next.
+            if reader.reached and _place(reader.reached) >= _place(asked):
                 reader.tell(part)
         return CATCHING_UP if part.is_more else PACE
 

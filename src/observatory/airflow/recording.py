@@ -28,12 +28,19 @@ def record(
     told = api.post_dataset_releases(releases, token=token_of(run_of(context), claim), claim=claim)
     for one, given in zip(told, releases, strict=True):
         one.dataset = given.dataset
-    mark_assets(context, told)
-    if partitioned:
-        for one in told:
-            _add_partition(context, one)
-    remember_links(context, api, told)
+    tell_airflow(api, told, context, partitioned)
     return told
+
+
+def tell_airflow(
+    api: ObservatoryApi, releases: Sequence[DatasetRelease], context: Context, partitioned: bool = True
+) -> None:
+    """Tells Airflow of releases of whole datasets that a task recorded: by events of assets, and by links."""
+    mark_assets(context, releases)
+    if partitioned:
+        for one in releases:
+            _add_partition(context, one)
+    remember_links(context, api, releases)
 
 
 def _add_partition(context: Context, release: DatasetRelease) -> None:

@@ -193,9 +193,11 @@ class DagRunSensor(WaitingSensor):
 
     def look(self, context: Context, event: Any = None, until: str | None = None) -> None:
         """Waits for those that have unfinished runs now, and for those that are still to come."""
-        if context["ti"].dag_id in self.dag_ids:
+        # A template may give one as text.
+        dag_ids = [self.dag_ids] if isinstance(self.dag_ids, str) else self.dag_ids
+        if context["ti"].dag_id in dag_ids:
             raise AirflowFailException("a run that waits for its own DAG would wait for itself")
-        states = {dag_id: self._state(dag_id) for dag_id in dict.fromkeys(self.dag_ids)}
+        states = {dag_id: self._state(dag_id) for dag_id in dict.fromkeys(dag_ids)}
         busy = [dag_id for dag_id, state in states.items() if state == "busy"]
         absent = [dag_id for dag_id, state in states.items() if state == "absent"]
         if busy or absent:

@@ -21,6 +21,7 @@ from ..storage import Loaded, Source, Storage, open_storage
 from ..wants import Probed
 from . import claims, downloads
 from .partitions import partition_key
+from .recording import tell_airflow
 from .releases import PartitionRelease, Release, SnapshotRelease, StreamRelease, folder_name, run_of
 from .workflow import Workflow
 
@@ -140,11 +141,18 @@ class Telescope(Workflow, ABC, Generic[R]):
             with claims.claimed(self.api, *asked) as claim:
                 self._load(one, claim)
                 [id] = self.add_new_dataset_releases(one, claim, **context)
+        except claims.Settled:
+            if (told := self._told_again(one, cast(Context, context))) is None:
+                raise
+            id = told
         finally:
             if self.kept_at:
                 # The next try, which may be on another worker, does not reach this disk.
                 downloads.remove(self.work_folder(one))
-        self.cleanup(one)
+        try:
+            self.cleanup(one)
+        except Exception as error:  # each store has errors of its own, and the release is in the book
+            log.warning("The download of %s is not removed: %s", name, error)
         # The numbers are also given apart, for whoever shows them as a bar.
         numbers = {"what": "loaded", "done": context["ti"].map_index + 1, "total": of}
         log.info("loaded %s, %s rows (%d of %d)", name, one.row_count, numbers["done"], of, extra=numbers)
@@ -181,6 +189,15 @@ class Telescope(Workflow, ABC, Generic[R]):
                 "give the dataset type one as fine as the releases are, such as sharded_hour, or partitioned"
             )
             raise Invalid(f"releases of {', '.join(twice)} would overwrite each other", {"table_type": cure})
+
+    def _told_again(self, release: R, context: Context) -> int | None:
+        """Tells Airflow of what an earlier try recorded, and could not tell any more; returns its id."""
+        there = claims.recorded_by(self.api, self.dataset.id, release.period, run_of(context))
+        if there is None:
+            return None
+        there.dataset, release.row_count = self.dataset, there.row_count
+        tell_airflow(self.api, [there], context, self.partitioned)
+        return there.id
 
     def _load(self, release: R, claim: HeldClaim) -> None:
         """Downloads a release, unless an earlier try did, and loads it; notes what is known of it then."""

@@ -78,7 +78,7 @@ class Waiting:
         if entry.kind == "DatasetRelease":
             return self._ends(entry)
         # What the source offers has changed, and with it what is missing.
-        return entry.kind == "Probe" and self._reach is not None
+        return entry.kind == "Probe"
 
     def _ends(self, entry: Entry) -> bool:
         record = entry.after or entry.before or {}
@@ -142,8 +142,10 @@ class Polls:
             await promise
         finally:
             del self._waiting[promise]
-            if not self._waiting:
+            if not self._waiting and self._task:
+                # Whoever comes before it has ended begins another one.
                 self._task.cancel()
+                self._task = None
 
     async def _run(self) -> None:
         while True:

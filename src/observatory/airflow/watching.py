@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Hashable, Sequence
+from itertools import takewhile
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -88,6 +89,8 @@ class Releases(SharedStreamProducer):
             # Before the dataset is known, so that from now on nothing is missed.
             news = await self._next(reader)
             dataset_id = await self._dataset_id()
+            now = asyncio.get_running_loop().time
+            saved = now()
             while True:
                 if isinstance(news, Lost):
                     await self._begin(reader)
@@ -95,19 +98,23 @@ class Releases(SharedStreamProducer):
                     await self._room.acquire()
                     self._on_their_way += 1
                     yield told(news), news.cursor
-                elif reader.is_idle and not self._on_their_way and reader.reached:
+                elif reader.is_idle and not self._on_their_way and reader.reached and now() - saved >= SAVE:
                     await self._store.aset(CURSOR, reader.reached)
+                    saved = now()
                 news = await self._next(reader)
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
         """Keeps how far all is stored; raises RuntimeError where it is not, and all is read again."""
-        for cursor, outcome in batch:
-            if not outcome.is_clean:
-                raise RuntimeError(f"the release at {cursor} was not stored as an event of {self._uri}")
-        await self._store.aset(CURSOR, batch[-1].broker_payload)
-        for _ in batch:
+        stored = list(takewhile(lambda item: item.outcome.is_clean, batch))
+        if stored:
+            await self._store.aset(CURSOR, stored[-1].broker_payload)
+        for _ in stored:
             self._on_their_way -= 1
             self._room.release()
+        if lost := batch[len(stored) :]:
+            raise RuntimeError(
+                f"the release at {lost[0].broker_payload} was not stored as an event of {self._uri}"
+            )
 
     async def _next(self, reader: Reader) -> Entry | Lost | None:
         """Returns the next that happens in the book, or None where it is quiet for a while."""

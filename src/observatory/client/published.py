@@ -40,10 +40,10 @@ def found_in(folders: Iterable[Path], url: str) -> Published | None:
     for folder in dict.fromkeys(folders):
         try:
             published = load(folder / Published.FILE)
+            if published and normal(published.url) == normal(url):
+                return published
         except Invalid:
             continue
-        if published and normal(published.url) == normal(url):
-            return published
     return None
 
 

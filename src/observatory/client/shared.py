@@ -2,6 +2,7 @@
 
 import importlib
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,15 @@ class Shared:
             raise
         except Exception as error:
             raise Unavailable(f"{self.url} cannot be written: {error or type(error).__name__}") from error
-        self._note.write_text(kept.digest)
+        # Without a note it is written again the next time, which does no harm.
+        with suppress(OSError):
+            self._note.write_text(kept.digest)
 
     def _is_due(self, kept: Kept) -> bool:
         try:
             written = self._note.stat().st_mtime
             return self._note.read_text() != kept.digest or time.time() - written > RENEWED
-        except OSError:
+        except (OSError, ValueError):
             return True
 
     def _system(self) -> tuple[Any, str]:

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from hashlib import blake2s
 from pathlib import Path
 from threading import RLock
@@ -167,7 +168,8 @@ class Reading:
             kept = kept or (self._kept, self._nested)
         kept = kept or self._load_shared()
         if kept is None and (published := found_in(self._around.folders(), self._url)):
-            return self._from_published(published, error)
+            with suppress(Refused):  # one that is not whole is none
+                return self._from_published(published, error)
         if kept is None:
             raise Unavailable(
                 f"the catalogue of {self._url}, of which DAGs are made, is not known: {error}. "
@@ -178,8 +180,9 @@ class Reading:
         return self._take(*kept)
 
     def _from_published(self, published: Published, error: ObservatoryError) -> Nested:
+        nested = Nested(published.contents)
         self._tell(time.time() - published.written.timestamp(), error)
-        return Nested(published.contents)
+        return nested
 
     def _take(self, kept: Kept, nested: Nested) -> Nested:
         # The same answer again is the same records, with the indexes and addresses they have got.
@@ -241,6 +244,9 @@ class Reading:
         etag, attempts = (kept.etag, 1) if kept else (None, None)
         try:
             told = self.patience.wait(lambda until: ask(etag, attempts, until))
+            if told.body is not None and "X-Request-ID" not in told.headers:
+                # As what a proxy answers in its place, such as an empty list.
+                raise Refused(f"{self._url} did not answer as an Observatory server does")
             made = use(told if told.body is not None or kept is None else _answer(kept))
         except SAID:
             raise

@@ -89,7 +89,9 @@ class Embedded:
             LOG.exception("the book cannot be served")
             self._again_at = monotonic() + AGAIN
             if not started.done():
-                started.set_exception(error)
+                # Who asks has shown no key, and is not told where the database is, and as whom it is asked.
+                away = Unavailable("its database does not answer; its log says more")
+                started.set_exception(away if isinstance(error, Unavailable) else error)
                 started.exception()  # looked at, for those who gave up
 
     def _heed_signals(self) -> None:

@@ -21,6 +21,8 @@ def let_in(settings: Settings, urls: Sequence[str]) -> None:
     """
     file = place(settings)
     try:
+        with changing(file):
+            pass  # where this cannot be written, there is no key yet that would be lost
         with changing(file) as saved:
             book_id, new = asyncio.run(_first(settings))
             if new is not None:
