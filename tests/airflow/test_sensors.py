@@ -156,6 +156,10 @@ def test_dags_without_unfinished_runs_are_not_waited_for(run_dag: RunDag) -> Non
         load()
     assert run_dag(dag) == {"load": "success"}
     assert run_dag(monitoring("after", "loaded")) == {"wait": "success"}
+    # A template gives one as text.
+    with DAG("after_one", schedule=None) as dag:
+        DagRunSensor(task_id="wait", dag_ids="{{ 'loaded' }}")  # type: ignore[arg-type] # as templates do
+    assert run_dag(dag) == {"wait": "success"}
 
 
 def test_unknown_dags_are_treated_as_told(run_dag: RunDag) -> None:

@@ -294,6 +294,55 @@ def test_two_hundred_ask_as_one_also_while_the_book_is_away(book: Book, dataset:
     run(test())
 
 
+def test_a_probe_is_looked_at_also_where_the_newest_release_reaches_the_time(
+    book: Book, dataset: Dataset
+) -> None:
+    async def test() -> None:
+        book.api.probe(dataset.id, [Offer(JANUARY, JANUARY + DAY), Offer(JANUARY + DAY, JANUARY + 2 * DAY)])
+        await in_thread(record, book.api, dataset, 1)
+        waiting = asyncio.create_task(
+            fired(SettledTrigger(dataset.id, [key(0)], None, book.api.get_cursor()))
+        )
+        await asyncio.sleep(0.5)
+        # The other day is not offered any more, and so no longer missing.
+        left = [Offer(JANUARY + DAY, JANUARY + 2 * DAY)]
+        await asyncio.to_thread(book.api.probe, dataset.id, left, confirm=True)
+        await waiting
+
+    run(test())
+
+
+def test_who_begins_now_does_not_begin_where_another_is_who_is_far_behind(
+    book: Book, dataset: Dataset
+) -> None:
+    async def test() -> None:
+        behind = await in_thread(book.api.get_cursor)
+        releases = [
+            DatasetRelease(dataset=dataset, start_date=JANUARY + n * DAY, end_date=JANUARY + (n + 1) * DAY)
+            for n in range(3000)
+        ]
+        await in_thread(book.api.post_dataset_releases, releases)
+        now = await in_thread(book.api.get_cursor)
+        async with following(behind) as old, following(None) as new:
+            assert isinstance(await new.next(), Lost)
+            assert new.reached == now
+            assert not isinstance(await old.next(), Lost)
+
+    run(test())
+
+
+def test_who_comes_just_when_the_last_one_leaves_is_told_too() -> None:
+    async def test() -> None:
+        polls = Polls(lambda dag_id: 0)
+        first = asyncio.create_task(polls.until_idle(["a"]))
+        await asyncio.sleep(0)
+        first.cancel()
+        second = asyncio.create_task(polls.until_idle(["a"]))
+        await second
+
+    run(test())
+
+
 def test_each_dag_is_counted_once_for_all_who_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("observatory.airflow.triggers.POLL", 0.05)
     unfinished, asked = {"a": 1, "b": 0}, []

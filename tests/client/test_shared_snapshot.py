@@ -117,6 +117,14 @@ def test_a_shared_place_that_fails_costs_a_warning_and_no_dag(
         read_as("http://127.0.0.1:9", Around(tmp_path / "new"), snapshots="nothing://here").get_workflows()
 
 
+def test_a_home_that_cannot_be_written_costs_no_dag_where_a_snapshot_is_shared(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("no folder")
+    with serving(said(200, book(3))) as (url, _):
+        seen = read_as(url, Around(tmp_path / "home"), snapshots=f"file://{tmp_path}/shared", seconds=20)
+        assert len(seen.get_organisations()) == 3
+    assert len(list((tmp_path / "shared").glob("*.catalogue"))) == 1
+
+
 def test_a_hanging_service_leaves_time_for_the_shared_snapshot(tmp_path: Path) -> None:
     place = f"file://{tmp_path}/shared"
     told = [said(200, book(3))]

@@ -373,8 +373,16 @@ def test_other_questions_are_answered_as_they_were_last(
         assert seen.get_dataset_releases(dataset_id=dataset.id) == releases
         with pytest.raises(Unavailable):
             seen.get_dataset_releases(dataset_id=77)
-        with pytest.raises(Unknown, match="may have done it"):
-            read_as(url, around, key, seconds=0.3).post_organisation(Organisation(name="late"))
+    with serving(WRONG["a list"]) as (other, _):
+        for file in folder.iterdir():
+            file.rename(folder / file.name.replace(name_of(url, key), name_of(other, key)))
+        # What a proxy answers is neither taken nor kept.
+        for _ in range(2):
+            assert read_as(other, around, key).get_dataset_releases(dataset_id=dataset.id) == releases
+        for file in folder.iterdir():
+            file.rename(folder / file.name.replace(name_of(other, key), name_of(url, key)))
+    with serving(WRONG["hanging"]) as (url, _), pytest.raises(Unknown, match="may have done it"):
+        read_as(url, around, key, seconds=0.3).post_organisation(Organisation(name="late"))
 
 
 def test_a_write_is_not_repeated_beyond_the_limit(around: Around) -> None:
