@@ -2,8 +2,11 @@ import json
 import os
 
 import pytest
+from airflow.sdk.exceptions import ErrorType
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import ErrorResponse
 
-from observatory import Invalid, ObservatoryApi, make_observatory_api
+from observatory import Invalid, ObservatoryApi, Unavailable, make_observatory_api
 from observatory.airflow.hook import connection_settings
 
 FIELDS = {
@@ -42,6 +45,25 @@ def test_a_connection_says_where_the_book_is_and_with_which_key(
 
 def test_without_a_connection_there_are_no_settings() -> None:
     assert "AIRFLOW_CONN_OBSERVATORY_API" not in os.environ
+    assert connection_settings() is None
+
+
+@pytest.mark.parametrize("kind", [ErrorType.API_SERVER_ERROR, ErrorType.GENERIC_ERROR, None])
+def test_a_connection_that_airflow_cannot_tell_is_not_taken_for_none(
+    monkeypatch: pytest.MonkeyPatch, kind: ErrorType | None
+) -> None:
+    class Supervisor:
+        """What a task asks Airflow by, whose API fails."""
+
+        def send(self, asked: object) -> ErrorResponse:
+            if kind is None:
+                raise ConnectionError("the API server does not answer")
+            return ErrorResponse(error=kind)
+
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Supervisor(), raising=False)
+    with pytest.raises(Unavailable, match="cannot tell whether it has the connection observatory_api"):
+        connection_settings()
+    kind = ErrorType.CONNECTION_NOT_FOUND
     assert connection_settings() is None
 
 

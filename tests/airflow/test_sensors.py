@@ -158,7 +158,7 @@ def test_dags_without_unfinished_runs_are_not_waited_for(run_dag: RunDag) -> Non
     assert run_dag(monitoring("after", "loaded")) == {"wait": "success"}
     # A template gives one as text.
     with DAG("after_one", schedule=None) as dag:
-        DagRunSensor(task_id="wait", dag_ids="{{ 'loaded' }}")  # type: ignore[arg-type] # as templates do
+        DagRunSensor(task_id="wait", dag_ids="{{ 'loaded' }}")
     assert run_dag(dag) == {"wait": "success"}
 
 

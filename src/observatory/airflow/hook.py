@@ -1,10 +1,12 @@
 """The Airflow connection that says where the book is, which key opens it, and how long that may take."""
 
 import os
+import sys
 from typing import Any, NamedTuple
 
 from airflow.sdk import BaseHook, Connection
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowNotFoundException, ErrorType
+from airflow.sdk.execution_time.comms import ErrorResponse, GetConnection
 
 from ..client import ObservatoryApi
 from ..client.connection import is_safe
@@ -67,11 +69,34 @@ class ObservatoryHook(BaseHook):
 
 def connection_settings(conn_id: str = CONNECTION) -> Server | None:
     """Returns what a connection says, or None where there is no such connection; it may be of any type."""
+    connection = connection_called(conn_id)
+    return None if connection is None else settings_of(connection)
+
+
+def connection_called(conn_id: str) -> Connection | None:
+    """Returns a connection of Airflow, or None where there is none; raises Unavailable if nobody can tell."""
     try:
-        connection = Connection.get(conn_id)
+        connection: Connection = Connection.get(conn_id)
     except AirflowNotFoundException:
+        # Airflow says so also when it could not ask itself. To take that for none would lead to another book.
+        if _is_unknown(conn_id):
+            raise Unavailable(
+                f"Airflow cannot tell whether it has the connection {conn_id}; try again"
+            ) from None
         return None
-    return settings_of(connection)
+    return connection
+
+
+def _is_unknown(conn_id: str) -> bool:
+    """Tells whether Airflow's API, asked once more, says anything but that there is no such connection."""
+    runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
+    if (comms := getattr(runner, "SUPERVISOR_COMMS", None)) is None:
+        return False
+    try:
+        told: Any = comms.send(GetConnection(conn_id=conn_id))
+    except Exception:  # each way to fail has an error of its own
+        return True
+    return not (isinstance(told, ErrorResponse) and told.error is ErrorType.CONNECTION_NOT_FOUND)
 
 
 def settings_of(connection: Any) -> Server:

@@ -29,20 +29,20 @@ from airflow.sdk import (
     DAG,
     Asset,
     BaseOperator,
-    Connection,
     Context,
     ObjectStoragePath,
     Variable,
     XComArg,
     cross_downstream,
 )
-from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowFailException
 
 from ..client import ObservatoryApi, make_observatory_api
 from ..client.claims import Claimed
 from ..errors import Invalid
 from ..records import Dataset, DatasetRelease, Run
 from .facts import carried
+from .hook import connection_called
 from .recording import record
 from .releases import Release, folder_name, recorded, run_of
 
@@ -204,7 +204,7 @@ class Workflow:
     def check_dependencies(self) -> bool:
         """Checks that variables, connections, the workflow in the book and its datasets are there."""
         missing = [f"variable {name}" for name in self.airflow_vars if Variable.get(name, None) is None]
-        missing += [f"connection {name}" for name in self.airflow_conns if not _has_connection(name)]
+        missing += [f"connection {name}" for name in self.airflow_conns if not connection_called(name)]
         if missing:
             # Not to be retried, since somebody must add them.
             raise AirflowFailException(
@@ -318,11 +318,3 @@ def _call(task: Callable[..., Any], context: dict[str, Any], *release: Any) -> A
         wanted = {parameter.name for parameter in parameters} - {parameter.name for parameter in positional}
         context = {name: value for name, value in context.items() if name in wanted}
     return task(*release, **context)
-
-
-def _has_connection(name: str) -> bool:
-    try:
-        Connection.get(name)
-    except AirflowNotFoundException:
-        return False
-    return True
