@@ -27,6 +27,8 @@ class SalesByMonth(Workflow):
         """Returns the months that all partners have; the run ends where none of them is missing here."""
         [own] = self.datasets()
         reported = [self.api.get_dataset_releases(dataset_id=one.dataset_id) for one in self.partners]
+        if not reported:
+            return []
         complete = set.intersection(*({one.period for one in releases} for releases in reported))
         missing = self.api.get_missing_releases(dataset_id=own.id, available=sorted(complete))
         return [{"month": partition_key(one.period)} for one in missing]

@@ -34,7 +34,8 @@ class PartnerSales(PartitionTelescope):
             tags=["sales"],
         )
         self.reports = REPORTS / kind.type_id
-        self.separator = kind.extras["separator"]
+        # What a type does not say must not keep the DAGs of all others from being read.
+        self.separator = kind.extras.get("separator", ",")
 
     def offered(self) -> list[PartitionRelease]:
         """Returns a release for each file that is named by a month."""
