@@ -4,6 +4,7 @@ import asyncio
 import atexit
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -35,6 +36,9 @@ os.environ["OBSERVATORY_KEY_RING"] = KEY_RING
 CREDENTIALS = Path(tempfile.mkdtemp(prefix="observatory-"), "credentials.json")
 os.environ["OBSERVATORY_CREDENTIALS"] = str(CREDENTIALS)
 atexit.register(shutil.rmtree, CREDENTIALS.parent, ignore_errors=True)
+# A shell without job control starts what it puts into the background so, and commands under test inherit it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def key_of(database_url: str) -> str:

@@ -7,7 +7,7 @@ from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import ErrorResponse
 
 from observatory import Invalid, ObservatoryApi, Unavailable, make_observatory_api
-from observatory.airflow.hook import connection_settings
+from observatory.airflow.hook import connection_settings, has_variable
 
 FIELDS = {
     "conn_type": "http",
@@ -49,7 +49,7 @@ def test_without_a_connection_there_are_no_settings() -> None:
 
 
 @pytest.mark.parametrize("kind", [ErrorType.API_SERVER_ERROR, ErrorType.GENERIC_ERROR, None])
-def test_a_connection_that_airflow_cannot_tell_is_not_taken_for_none(
+def test_what_airflow_cannot_tell_is_not_taken_for_none(
     monkeypatch: pytest.MonkeyPatch, kind: ErrorType | None
 ) -> None:
     class Supervisor:
@@ -63,8 +63,12 @@ def test_a_connection_that_airflow_cannot_tell_is_not_taken_for_none(
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Supervisor(), raising=False)
     with pytest.raises(Unavailable, match="cannot tell whether it has the connection observatory_api"):
         connection_settings()
+    with pytest.raises(Unavailable, match="cannot tell whether it has the variable region"):
+        has_variable("region")
     kind = ErrorType.CONNECTION_NOT_FOUND
     assert connection_settings() is None
+    kind = ErrorType.VARIABLE_NOT_FOUND
+    assert not has_variable("region")
 
 
 def test_a_connection_without_host_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,9 @@ import os
 import sys
 from typing import Any, NamedTuple
 
-from airflow.sdk import BaseHook, Connection
+from airflow.sdk import BaseHook, Connection, Variable
 from airflow.sdk.exceptions import AirflowNotFoundException, ErrorType
-from airflow.sdk.execution_time.comms import ErrorResponse, GetConnection
+from airflow.sdk.execution_time.comms import ErrorResponse, GetConnection, GetVariable
 
 from ..client import ObservatoryApi
 from ..client.connection import is_safe
@@ -16,6 +16,7 @@ from ..settings import read
 
 CONNECTION = "observatory_api"
 PARSE_TIMEOUT = 3.0  # seconds, where the connection says nothing else
+NOT_FOUND = (ErrorType.CONNECTION_NOT_FOUND, ErrorType.VARIABLE_NOT_FOUND)
 PATIENCE = 5.0  # seconds for each answer while somebody looks at the form and waits
 
 
@@ -78,25 +79,34 @@ def connection_called(conn_id: str) -> Connection | None:
     try:
         connection: Connection = Connection.get(conn_id)
     except AirflowNotFoundException:
-        # Airflow says so also when it could not ask itself. To take that for none would lead to another book.
-        if _is_unknown(conn_id):
-            raise Unavailable(
-                f"Airflow cannot tell whether it has the connection {conn_id}; try again"
-            ) from None
+        # To take a failure for none would lead to another book.
+        _require_answer(GetConnection(conn_id=conn_id), f"connection {conn_id}")
         return None
     return connection
 
 
-def _is_unknown(conn_id: str) -> bool:
-    """Tells whether Airflow's API, asked once more, says anything but that there is no such connection."""
+def has_variable(name: str) -> bool:
+    """Tells whether Airflow has a variable, whatever it says; raises Unavailable if nobody can tell."""
+    if Variable.get(name, None) is not None:
+        return True
+    _require_answer(GetVariable(key=name), f"variable {name}")
+    return False
+
+
+def _require_answer(asked: GetConnection | GetVariable, what: str) -> None:
+    """Asks Airflow's API once more for what it is said not to have, as that is said of its failures too.
+
+    Raises Unavailable unless it answers that it has none.
+    """
     runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
     if (comms := getattr(runner, "SUPERVISOR_COMMS", None)) is None:
-        return False
+        return
     try:
-        told: Any = comms.send(GetConnection(conn_id=conn_id))
+        told: Any = comms.send(asked)
     except Exception:  # each way to fail has an error of its own
-        return True
-    return not (isinstance(told, ErrorResponse) and told.error is ErrorType.CONNECTION_NOT_FOUND)
+        told = None
+    if not (isinstance(told, ErrorResponse) and told.error in NOT_FOUND):
+        raise Unavailable(f"Airflow cannot tell whether it has the {what}; try again")
 
 
 def settings_of(connection: Any) -> Server:

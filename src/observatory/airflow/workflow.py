@@ -31,7 +31,6 @@ from airflow.sdk import (
     BaseOperator,
     Context,
     ObjectStoragePath,
-    Variable,
     XComArg,
     cross_downstream,
 )
@@ -42,7 +41,7 @@ from ..client.claims import Claimed
 from ..errors import Invalid
 from ..records import Dataset, DatasetRelease, Run
 from .facts import carried
-from .hook import connection_called
+from .hook import connection_called, has_variable
 from .recording import record
 from .releases import Release, folder_name, recorded, run_of
 
@@ -203,7 +202,7 @@ class Workflow:
 
     def check_dependencies(self) -> bool:
         """Checks that variables, connections, the workflow in the book and its datasets are there."""
-        missing = [f"variable {name}" for name in self.airflow_vars if Variable.get(name, None) is None]
+        missing = [f"variable {name}" for name in self.airflow_vars if not has_variable(name)]
         missing += [f"connection {name}" for name in self.airflow_conns if not connection_called(name)]
         if missing:
             # Not to be retried, since somebody must add them.
