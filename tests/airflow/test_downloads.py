@@ -33,8 +33,8 @@ def s3() -> Iterator[str]:
         for name, value in (CREDENTIALS | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}).items():
             environment.setenv(name, value)
         _wait_for(port)
-        url_to_fs("s3://work")[0].mkdir("work")
-        yield "s3://work/downloads"
+        url_to_fs("s3://kept")[0].mkdir("kept")
+        yield "s3://kept/downloads"
     server.terminate()
     server.wait()
 

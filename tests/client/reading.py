@@ -61,10 +61,12 @@ def read_as(
 Wrong = Callable[[BaseHTTPRequestHandler], None]
 
 
-def said(status: int, body: bytes, **headers: str) -> Wrong:
+def said(status: int, body: bytes, ours: bool = True, **headers: str) -> Wrong:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(status)
         told = {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
+        if ours:
+            told["X-Request-ID"] = "1"
         for name, value in told.items():
             handler.send_header(name.replace("_", "-"), value)
         handler.end_headers()
@@ -95,6 +97,8 @@ WRONG: dict[str, Wrong] = {
     "403": said(403, b'{"title": "Forbidden", "status": 403, "detail": "no right"}'),
     "404 of another service": said(404, b"not here", Content_Type="text/plain"),
     "a list": said(200, b"[]"),
+    "a list of another service": said(200, b"[]", ours=False),
+    "304 of another service": said(304, b"", ours=False, Content_Length="0"),
     "nothing in it": said(200, b"{}"),
     "a page": said(200, HTML, Content_Type="text/html"),
     "half a gzip": said(200, CUT, Content_Encoding="gzip"),
