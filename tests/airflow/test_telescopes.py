@@ -156,6 +156,16 @@ def test_a_dataset_is_found_by_its_name_and_must_be_one(
         Named("nobody").dataset  # noqa: B018
 
 
+def test_a_source_is_not_asked_without_what_it_needs(
+    api: ObservatoryApi, dataset: Dataset, tmp_path: Path, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telescope = Codes("needing", dataset, tmp_path, airflow_conns=["partner"], newest=1, retries=9)
+    assert run_dag(telescope.make_dag()) == {"find_missing_releases": "failed", "ingest": "upstream_failed"}
+    assert not api.count_missing(dataset_id=dataset.id)  # nothing was told of the source
+    monkeypatch.setenv("AIRFLOW_CONN_PARTNER", "sftp://there")
+    assert run_dag(telescope.make_dag()) == loaded("success")
+
+
 def test_rows_may_be_read_from_a_download_instead_of_loading_it_as_it_is(
     dataset: Dataset, tmp_path: Path, run_dag: RunDag
 ) -> None:

@@ -8,7 +8,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, ObjectStoragePath
 from airflow.sdk.exceptions import AirflowFailException
 
-from observatory import Dataset, Invalid, NotFound, ObservatoryApi, make_dag_id
+from observatory import Dataset, Invalid, ObservatoryApi, make_dag_id
 from observatory.airflow import Release, SnapshotRelease, StreamRelease, Workflow
 
 DAY = datetime(2021, 1, 2, tzinfo=UTC)
@@ -168,7 +168,7 @@ def test_dependencies_include_the_workflow_in_the_book(api: ObservatoryApi, data
     workflow.api = api
     assert workflow.check_dependencies()
     workflow.workflow_id = 999
-    with pytest.raises(NotFound, match="999"):
+    with pytest.raises(AirflowFailException, match="Workflow 999 does not exist; give the id"):
         workflow.check_dependencies()
     # With nothing to record, it would fail after all the work.
     api.delete_dataset(dataset.id)

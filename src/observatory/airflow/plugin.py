@@ -10,7 +10,6 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.plugins_manager import AirflowPlugin
@@ -47,9 +46,11 @@ class ObservatoryPlugin(AirflowPlugin):
 
 def settings_of(conf: Any) -> Settings:
     """Returns the settings of the service: where the book is by Airflow's, all else by the environment."""
+    # Here, as processes that serve nothing need none of what it reads.
+    from .parsing import home
+
     told = conf.get(SECTION, "database_url", fallback="")
-    home = Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser()
-    scheme, found, rest = (told or f"sqlite:///{home}/observatory.db").partition("://")
+    scheme, found, rest = (told or f"sqlite:///{home()}/observatory.db").partition("://")
     # As Airflow's own connection is written, which names the driver too.
     url = f"{scheme.partition('+')[0]}{found}{rest}"
     if url.startswith("postgres"):

@@ -28,10 +28,8 @@ from ..records import DatasetRelease
 from ..wants import Missing, Probed
 from . import claims
 from .recording import record
-from .releases import Release, run_of
+from .releases import TOLD, Release, run_of
 from .telescopes import MOST
-
-TOLD = ("version_label", "published", "size", "digest", "extras")
 
 
 def probe_source(

@@ -111,7 +111,11 @@ class Telescope(Workflow, ABC, Generic[R]):
         return self.storage().load(_table(self.dataset, release), source)
 
     def find_missing_releases(self, **context: Any) -> list[dict[str, Any]]:
-        """Tells the book what the source offers, and returns what is to be loaded of it, a task for each."""
+        """Tells the book what the source offers, and returns what is to be loaded of it, a task for each.
+
+        Before that it checks the dependencies, so that no source is asked in vain.
+        """
+        self.check_dependencies()
         offered, probed = claims.probe(self.api, self.dataset.id, self.offered, self.sees_all)
         newest = offered[-self.newest :] if self.newest else offered
         self.check_tables(newest)

@@ -38,7 +38,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from ..client import ObservatoryApi, make_observatory_api
 from ..client.claims import Claimed
-from ..errors import Invalid
+from ..errors import Invalid, NotFound
 from ..records import Dataset, DatasetRelease, Run
 from .facts import carried
 from .hook import connection_called, has_variable
@@ -210,7 +210,11 @@ class Workflow:
                 f"{self.dag_id} needs what Airflow does not have: {', '.join(missing)}"
             )
         if self.workflow_id is not None:
-            self.api.get_workflow(self.workflow_id)
+            try:
+                self.api.get_workflow(self.workflow_id)
+            except NotFound as error:
+                cure = "give the id that the book has, or grant the key a role in its organisation"
+                raise AirflowFailException(f"{self.dag_id}: {error}; {cure}") from error
             if not self.datasets():
                 raise AirflowFailException(
                     f"{self.dag_id} keeps no dataset: add one to workflow {self.workflow_id}"
