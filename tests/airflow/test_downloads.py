@@ -1,10 +1,6 @@
 """Downloads on disk, and where other workers find them: in memory, on a mounted disk, and on an S3 server."""
 
 import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,40 +12,17 @@ from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # has no type
 from observatory.airflow import SnapshotRelease
 from observatory.airflow.downloads import Download, note, noted, remove
 
+from ..s3 import serving_bucket
+
 BEGUN = datetime(2026, 10, 7, 7, 28, tzinfo=UTC)
 DAY = datetime(2026, 10, 7, tzinfo=UTC)
 RELEASE = SnapshotRelease(DAY, version_label="7", digest="etag:7")
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
-    """An S3 server on this machine, with a bucket, told to clients by the environment."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    program = f"from moto.server import main; main(['-H', '127.0.0.1', '-p', '{port}'])"
-    server = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in (CREDENTIALS | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}).items():
-            environment.setenv(name, value)
-        _wait_for(port)
-        url_to_fs("s3://kept")[0].mkdir("kept")
-        yield "s3://kept/downloads"
-    server.terminate()
-    server.wait()
-
-
-def _wait_for(port: int) -> None:
-    last = time.monotonic() + 30
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except OSError:
-            if time.monotonic() > last:
-                raise
-            time.sleep(0.05)
-        else:
-            return
+    with serving_bucket("kept") as bucket:
+        yield f"{bucket}/downloads"
 
 
 @pytest.fixture(params=["memory", "disk", "s3"])
@@ -178,4 +151,4 @@ def test_removing_what_is_on_disk_leaves_what_is_kept(tmp_path: Path, url: str) 
 
 def test_a_bucket_that_is_not_there_is_an_error_and_is_not_made(tmp_path: Path, s3: str) -> None:
     with pytest.raises(OSError, match="bucket"):
-        downloaded(tmp_path / "a", s3.replace("work", "no-such-bucket") + "/20261007T000000")
+        downloaded(tmp_path / "a", s3.replace("kept", "no-such-bucket") + "/20261007T000000")

@@ -12,6 +12,7 @@ import pytest
 from observatory import Dataset, ObservatoryApi, Unavailable
 from observatory.client.kept import unpacked
 
+from ..s3 import serving_bucket
 from .reading import OPENED, WRONG, Around, read_as, said, serving
 from .test_snapshot import book, heard, key_of
 
@@ -53,7 +54,7 @@ def test_eight_processes_leave_one_whole_snapshot(
     assert len(list((home / "observatory").iterdir())) == 1
 
 
-@pytest.fixture(params=["memory", "file", pytest.param("s3", marks=pytest.mark.long)])
+@pytest.fixture(params=["memory", "file", "s3"])
 def shared(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A place that workers share."""
     if request.param == "s3":
@@ -63,25 +64,9 @@ def shared(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket of a server of S3 on this machine."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    fsspec = pytest.importorskip("s3fs")
-    command = [sys.executable, "-c", "from moto.server import main; main(['-H', '127.0.0.1', '-p', '0'])"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    assert process.stderr
-    try:
-        address = next(line.split()[-1] for line in process.stderr if "Running on" in line)
-        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
-        fsspec.S3FileSystem.clear_instance_cache()
-        fsspec.S3FileSystem().mkdir("books")
-        yield "s3://books"
-    finally:
-        process.terminate()
-        process.wait(10)
-        process.stderr.close()
+def s3() -> Iterator[str]:
+    with serving_bucket("books") as bucket:
+        yield bucket
 
 
 def test_a_worker_without_a_snapshot_begins_with_the_shared_one(shared: str, tmp_path: Path) -> None:
