@@ -5,6 +5,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from ..errors import Unavailable
 from .kept import Kept, Spoilt, packed, unpacked
@@ -40,7 +41,7 @@ class Shared:
             if "file" in system.protocol:
                 # What stores objects replaces them whole; a disk does not.
                 system.makedirs(path, exist_ok=True)
-                beside = f"{path}/.{name}.{time.monotonic_ns()}"
+                beside = f"{path}/.{name}.{uuid4().hex}"  # machines that share it count alike
                 system.pipe_file(beside, packed(kept))
                 system.mv(beside, f"{path}/{name}")
             else:
