@@ -1,13 +1,13 @@
 """What keys, rights, journal and tags cost: ours beside the server of the version before, which had none."""
 
 import subprocess
-import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
 from itertools import count
 from pathlib import Path
+from zipfile import ZipFile
 
 from . import calls, ours
 from .batch import SIZE
@@ -25,13 +25,13 @@ RECORDED_INTO = 11
 @contextmanager
 def running(postgres: Postgres, folder: Path) -> Iterator[Server | None]:
     """Runs it over a database of its own; None where this clone does not have its commit."""
-    command = ["git", "archive", COMMIT, "src"]
+    command = ["git", "archive", "--format=zip", COMMIT, "src"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     if done.returncode:
         yield None
         return
-    with tarfile.open(fileobj=BytesIO(done.stdout)) as packed:
-        packed.extractall(folder / "before", filter="data")
+    with ZipFile(BytesIO(done.stdout)) as packed:
+        packed.extractall(folder / "before")
     with ours.running(postgres, folder, database="before", source=folder / "before" / "src") as server:
         yield server
 

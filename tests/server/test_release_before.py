@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import httpx2
 import pytest
@@ -30,12 +30,12 @@ ADDRESS = "partner.sales.books"
 @pytest.fixture
 def code(tmp_path: Path) -> Path:
     """The code of the release before, in a folder."""
-    asked = ["git", "archive", BEFORE, "src"]
+    asked = ["git", "archive", "--format=zip", BEFORE, "src"]
     archived = subprocess.run(asked, cwd=ROOT, capture_output=True, check=False)
     if archived.returncode:
         pytest.skip(f"the commit {BEFORE} is not in this clone: {archived.stderr.decode().strip()}")
-    with tarfile.open(fileobj=BytesIO(archived.stdout)) as archive:
-        archive.extractall(tmp_path / "before", filter="data")
+    with ZipFile(BytesIO(archived.stdout)) as archive:
+        archive.extractall(tmp_path / "before")
     return tmp_path / "before" / "src"
 
 
